@@ -1,0 +1,150 @@
+"""The agent: all parts put together, started and ended in order."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+from vedette import log
+from vedette.config import Settings
+from vedette.edges import host, nmap
+from vedette.history import History
+from vedette.publish import about
+from vedette.publish.exposition import Exposition
+from vedette.publish.inventory import inventory
+from vedette.publish.server import HTML, JSON, PLAIN, Answer, Server
+from vedette.runner import Runner
+from vedette.scanned import Scan
+from vedette.store import Record, Store
+from vedette.timer import Timer
+
+HISTORY_FILE = "history.sqlite"
+_STOP_SECONDS = 3.0
+# Failures that time does not heal: the host lacks something, and `vedette_capability` says so.
+# A job that has them does not keep the agent from being ready.
+_LACKING = ("tool_missing", "not_permitted")
+_CHANGES_SHOWN = 20
+
+
+def open_history(directory: Path) -> History:
+    """Return the history in this directory, or one in memory if it cannot be written."""
+    try:
+        return History(directory / HISTORY_FILE)
+    except OSError as exc:
+        log.event("error", "history is kept in memory only: it will be lost", error=str(exc))
+        return History(None)
+
+
+class Agent:
+    """What `vedette run` runs. `handler` counts log lines."""
+
+    def __init__(self, settings: Settings, handler: log.CountingHandler) -> None:
+        self.settings = settings
+        self._handler = handler
+        self.store = Store()
+        self.history = open_history(settings.state_directory)
+        enabled = settings.enabled_jobs()
+        self.runner = Runner(enabled, self.store, self.history)
+        self._timer = Timer(
+            {name: options for name, (_, options) in enabled.items()},
+            self.runner.trigger,
+            host.identity(),
+        )
+        self.metrics = Exposition(
+            self.store.records,
+            lambda records, dropped: about.families(
+                records, dropped, self.capabilities(), self._handler.counts
+            ),
+            settings.publish.max_series,
+        )
+        self.store.subscribe(lambda _: self.metrics.refresh())
+        self.server = Server(
+            self.metrics,
+            {
+                "/": self._page,
+                "/inventory.json": self._inventory,
+                "/-/healthy": lambda: Answer(200, PLAIN, b"vedette is healthy\n"),
+                "/-/ready": self._ready,
+            },
+            settings.publish.expose.max_connections,
+        )
+        self._raw_sockets = host.raw_sockets()
+
+    def run(self, stop: Event, say: Callable[[str], None]) -> None:
+        """Serve and run the jobs until `stop` is set. Raises AddressInUse.
+
+        say: told where the page is, once it is there.
+        """
+        expose = self.settings.publish.expose
+        self.metrics.refresh()
+        try:
+            if expose.enabled:
+                address, port = self.server.bind(str(expose.address), expose.port)
+                self.server.start()
+                say(f"http://{f'[{address}]' if ':' in address else address}:{port}/")
+            self.runner.start()
+            self._timer.run(stop, self.runner.check)
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        from vedette.jobs import sniff  # noqa: PLC0415
+
+        self.runner.stop(_STOP_SECONDS)
+        sniff.CAPTURE.stop()
+        self.server.stop()
+        self.history.close()
+
+    def capabilities(self) -> dict[str, bool]:
+        """Return {what: whether the agent can do it here}."""
+        records = self.store.records()
+        sniff = records.get("sniff")
+        scan = self.store.get(Scan)
+        return {
+            "raw_sockets": self._raw_sockets,
+            "nmap": nmap.program() is not None,
+            "capture": self._raw_sockets and sniff is not None and sniff.failure is None,
+            "packages": os.geteuid() == 0
+            if scan is None
+            else any(port.process for port in scan.ports),
+        }
+
+    def inventory(self) -> dict[str, object]:
+        """Return the inventory of this moment."""
+        return inventory(
+            self.store.records(),
+            self.capabilities(),
+            self.history.changes(_CHANGES_SHOWN),
+            time.time(),
+        )
+
+    def _page(self) -> Answer:
+        from vedette.publish.page import page  # noqa: PLC0415 - 3 MiB that most agents never need
+
+        return Answer(200, HTML, page(self.inventory(), live=True).encode())
+
+    def _inventory(self) -> Answer:
+        import json  # noqa: PLC0415
+
+        return Answer(200, JSON, json.dumps(self.inventory(), default=str).encode())
+
+    def _ready(self) -> Answer:
+        now = time.time()
+        reasons = [
+            f"{name}: {why}"
+            for name, record in self.store.records().items()
+            if (why := _not_ready(record, now))
+        ]
+        if reasons:
+            return Answer(503, PLAIN, "".join(f"{line}\n" for line in reasons).encode())
+        return Answer(200, PLAIN, b"vedette is ready\n")
+
+
+def _not_ready(record: Record, now: float) -> str:
+    if record.failure is not None and record.failure.reason in _LACKING:
+        return ""
+    if record.seen_at is None:
+        return "no snapshot yet"
+    return "its snapshot is stale" if record.stale(now) else ""

@@ -1,0 +1,1 @@
+"""The outside: nmap, the operating system, the capture process. Thin, and without decisions."""

@@ -1,0 +1,50 @@
+"""Which interfaces and addresses count as real. Three jobs ask, so it stands outside `jobs/`."""
+
+import re
+from collections.abc import Iterable
+
+from pydantic import BaseModel, Field
+
+from vedette.edges.host import InterfaceAddress
+
+# Made by container engines, hypervisors and VPN-less plumbing; wireguard and tun are real networks.
+_VIRTUAL = re.compile(
+    r"docker\d|br-[0-9a-f]{12}$|veth|virbr|vnet\d|vmnet|vboxnet|lxcbr|lxdbr|cni|flannel|cali|cilium"
+    r"|podman|kube|nodelocaldns|dummy|ifb|vEthernet|ve-|vb-|tap\d|Hyper-V|VMware|VirtualBox",
+    re.IGNORECASE,
+)
+_LOOPBACK = re.compile(r"lo\d*$|Loopback", re.IGNORECASE)
+
+
+class Selection(BaseModel):
+    """Which interfaces to look at. Part of the options of a job."""
+
+    include_loopback: bool = Field(default=False, description="Whether loopback counts.")
+    include_link_local: bool = Field(
+        default=False, description="Whether link-local addresses (169.254/16, fe80::/10) count."
+    )
+    include_virtual: bool = Field(
+        default=False,
+        description="Whether interfaces of containers and virtual machines (docker0, veth…) count.",
+    )
+
+    def chosen(self, names: Iterable[str]) -> list[str]:
+        """Return those of `names` that count, sorted."""
+        return sorted(
+            name
+            for name in names
+            if (self.include_loopback or not _LOOPBACK.match(name))
+            and (self.include_virtual or not _VIRTUAL.match(name))
+        )
+
+    def addresses(self, found: Iterable[InterfaceAddress]) -> tuple[InterfaceAddress, ...]:
+        """Return those of `found` that count, in their order."""
+        found = tuple(found)
+        names = set(self.chosen(a.interface for a in found))
+        return tuple(
+            a
+            for a in found
+            if a.interface in names
+            and (self.include_link_local or not a.address.is_link_local)
+            and (self.include_loopback or not a.address.is_loopback)
+        )

@@ -1,0 +1,461 @@
+"""Which ports are open, what answers there, and how much that matters.
+
+nmap is used in two steps: a fast sweep of all ports, then version detection on the few that need
+it (see probing.py). The snapshot comes in as many steps: what is open is shown before it is known
+what it is.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Any, Self
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from vedette import __version__, log, probing, targets
+from vedette.edges import host, nmap
+from vedette.interfaces import Selection
+from vedette.job import Context, Fact, Facts, Job, JobOptions
+from vedette.probing import Key, Listeners, Memory
+from vedette.risk import score
+from vedette.scanned import Address, Port, Scan, Service
+
+_CHANGES = ("opened", "closed", "service_changed")
+_OWN = Service("http", "vedette", __version__, probed=True)
+# Fractions of a run's progress at which its steps begin: sweep, light pass, deep pass.
+_SWEEP, _LIGHT, _DEEP = 0.0, 0.2, 0.6
+
+
+def _network(value: object) -> object:
+    return targets.parse(value) if isinstance(value, str) else value
+
+
+def _port(value: object) -> object:
+    transport, number = targets.parse_port(str(value))
+    return f"{transport}/{number}"
+
+
+class Options(JobOptions, Selection):
+    """Open ports, services, versions and risk."""
+
+    interval_seconds: int = Field(default=900, ge=10, description="Time between starts.")
+    timeout_seconds: float = Field(
+        default=1800, gt=0, description="A run that takes longer is given up and counted as timed_out."
+    )
+    splay_seconds: float = Field(
+        default=2,
+        ge=0,
+        description="The first run starts this much later at most; each host has its own fixed share.",
+    )
+    include_loopback: bool = Field(
+        default=True,
+        description="Whether what listens on loopback alone is looked for and shown as well.",
+    )
+    networks: tuple[Annotated[targets.Network, BeforeValidator(_network)], ...] = Field(
+        default=(),
+        description="Networks to scan beside this host, in CIDR notation. Empty: this host only.",
+    )
+    allow_public: bool = Field(
+        default=False, description="Whether `networks` may be public: the second switch for that."
+    )
+    tcp_ports: Annotated[str, AfterValidator(targets.parse_ports)] = Field(
+        default="1-65535", description="TCP ports to sweep, like 1-1024,8080."
+    )
+    udp: bool = Field(default=False, description="Whether UDP ports are scanned as well.")
+    udp_ports: Annotated[str, AfterValidator(targets.parse_ports)] = Field(
+        default="53,67,69,111,123,137,161,389,500,514,1194,1900,4500,5353,11211,51820",
+        description="UDP ports to scan if `udp` is on. Keep it short: closed ones answer slowly.",
+    )
+    expected_ports: tuple[Annotated[str, BeforeValidator(_port)], ...] | None = Field(
+        default=None,
+        description="Allow-list, like [tcp/22, 443]: what else is open off loopback is unexpected,"
+        " what is not open is missing. Unset: nothing is judged.",
+    )
+    packets_per_second: int = Field(
+        default=1000, gt=0, description="Ceiling for networks other than this host."
+    )
+    refresh_seconds: int = Field(
+        default=86_400,
+        ge=0,
+        description="A port is asked again after this long, unless the program that listens there"
+        " is known to be the same; an unknown service gets its deep pass at most this often.",
+    )
+    probe_seconds: float = Field(
+        default=120, gt=0, description="Budget of one run's light version detection."
+    )
+    deep_probe_seconds: float = Field(
+        default=300,
+        ge=0,
+        description="Budget of the deep pass for what stayed unknown; 0 switches it off.",
+    )
+
+    @model_validator(mode="after")
+    def _only_what_may_be_scanned(self) -> Self:
+        targets.check(self.networks, allow_public=self.allow_public)
+        return self
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one run has learnt so far."""
+
+    options: Options
+    context: Context[Scan]
+    raw: bool
+    own: tuple[Address, ...]
+    listeners: Listeners
+    targets: int = 0
+    up: set[Address] = field(default_factory=set)
+    guesses: dict[Key, Service] = field(default_factory=dict)
+    memories: dict[Key, Memory] = field(default_factory=dict)
+    first_seen: dict[Key, float] = field(default_factory=dict)
+
+    def progress(self, start: float, end: float, text: str) -> nmap.Progress:
+        return lambda ratio: self.context.progress(start + ratio * (end - start), text)
+
+
+def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
+    """Sweep, then identify what needs it. Yields after the sweep, the light and the deep pass."""
+    own = tuple(dict.fromkeys(a.address for a in options.addresses(host.addresses())))
+    run = _Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own))
+    known = context.known("port")
+    sweep(run)
+    recall(run, known)
+    asked = probing.representatives(
+        (key for key in run.guesses if key not in run.memories), run.listeners
+    )
+    if asked:
+        if context.previous is None or any(key not in run.first_seen for key in asked):
+            yield build(run, known, settled=False)
+        _identify(run, asked, deep=False)
+    yield build(run, known, settled=True)
+
+    unknown = probing.representatives(
+        (key for key, memory in run.memories.items() if _wants_deep_pass(run, memory)), run.listeners
+    )
+    if unknown and options.deep_probe_seconds:
+        _identify(run, unknown, deep=True)
+        yield replace(build(run, known, settled=True))
+
+
+def sweep(run: _Run) -> None:
+    """Find the open ports of this host, and of the networks listed."""
+    for version in (4, 6):
+        own = [address for address in run.own if address.version == version]
+        others = [network for network in run.options.networks if network.version == version]
+        run.targets += len(own) + sum(network.num_addresses for network in others)
+        tell = run.progress(_SWEEP, _LIGHT, f"sweeping IPv{version}")
+        if own:
+            run.up.update(own)  # they are ours, whatever a firewall says
+            _sweep(run, ["-Pn", "-T4"], own, tell)
+        if others:
+            _sweep(run, ["-T3", "--max-rate", str(run.options.packets_per_second)], others, tell)
+    _drop_echoes(run)
+
+
+def _sweep(
+    run: _Run, pace: list[str], asked: list[Any], tell: nmap.Progress
+) -> None:
+    kinds = [["-sS" if run.raw else "-sT", "-p", run.options.tcp_ports]]
+    if run.options.udp and run.raw:
+        kinds.append(["-sU", "-p", run.options.udp_ports])
+    for kind in kinds:
+        report = nmap.run(
+            ["-n", *pace, *kind],
+            asked,
+            raw=run.raw,
+            timeout_seconds=run.options.timeout_seconds,
+            stop=run.context.stop,
+            progress=tell,
+        )
+        for seen in nmap.read(report):
+            if not seen.up:
+                continue
+            run.up.add(seen.address)
+            for port in seen.ports:
+                key = (seen.address, port.transport, port.number)
+                # A UDP service that does not answer nonsense looks filtered; the socket proves it.
+                if port.state == "open" or (
+                    port.state == "open|filtered" and run.listeners.serving(key)
+                ):
+                    run.guesses[key] = replace(port.service, probed=False)
+
+
+def _drop_echoes(run: _Run) -> None:
+    """Drop what is no port of its own.
+
+    On loopback: what listens on all addresses, and was seen on another one. Without raw sockets: a
+    connect scan of oneself sometimes meets itself (TCP simultaneous open on a port from the
+    ephemeral range), where nothing listens.
+    """
+    elsewhere = {(k[1], k[2]) for k in run.guesses if k[0] in run.own and not k[0].is_loopback}
+    for key in list(run.guesses):
+        address, transport, number = key
+        if address not in run.own:
+            continue
+        if address.is_loopback and (transport, number) in elsewhere:
+            if run.listeners.behind_wildcard(key) or not run.listeners.serving(key):
+                del run.guesses[key]
+        elif not run.raw and transport == "tcp" and not run.listeners.serving(key):
+            del run.guesses[key]
+
+
+def recall(run: _Run, known: Mapping[str, Any]) -> None:
+    """Take over from history what still holds."""
+    now = run.context.now()
+    for key in run.guesses:
+        if run.listeners.is_own(key):
+            run.memories[key] = Memory(_OWN, now, 0.0, run.listeners.identity(key))
+        elif (old := known.get(_name(key))) is not None:
+            run.first_seen[key] = old.first_seen
+            memory = Memory.of(old)
+            if memory is not None and probing.still_good(
+                memory,
+                present=old.present,
+                identity=run.listeners.identity(key),
+                age=now - memory.probed_at,
+                refresh=run.options.refresh_seconds,
+            ):
+                run.memories[key] = memory
+
+
+def _wants_deep_pass(run: _Run, memory: Memory) -> bool:
+    age = run.context.now() - memory.deep_at
+    return probing.wants_deep_pass(memory, age=age, refresh=run.options.refresh_seconds)
+
+
+def _identify(run: _Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> None:
+    options = run.options
+    found = probing.identify(
+        asked,
+        deep=deep,
+        raw=run.raw,
+        budget_seconds=options.deep_probe_seconds if deep else options.probe_seconds,
+        stop=run.context.stop,
+        progress=run.progress(
+            _DEEP if deep else _LIGHT, 1.0 if deep else _DEEP, "deep pass" if deep else "light pass"
+        ),
+    )
+    run.memories.update(
+        probing.remembered(
+            asked, found, run.guesses, run.memories, run.listeners, deep=deep, now=run.context.now()
+        )
+    )
+
+
+def build(run: _Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
+    """Put together the snapshot from what the run knows so far."""
+    ports = tuple(_port_of(run, key) for key in sorted(run.guesses, key=_order))
+    previous = run.context.previous
+    before = previous.changes if previous else dict.fromkeys(_CHANGES, 0)
+    # An unsettled snapshot counts nothing: the next one of the same run will.
+    changes = _count(before, run, ports, known) if settled else before
+    return Scan(
+        targets=run.targets,
+        addresses=tuple(sorted(run.up, key=lambda a: (a.version, a))),
+        ports=ports,
+        missing=_missing(run),
+        changes=changes,
+        details={_name(key): memory.as_detail() for key, memory in run.memories.items()},
+        settled=settled,
+    )
+
+
+def _port_of(run: _Run, key: Key) -> Port:
+    address, transport, number = key
+    memory = run.memories.get(key)
+    service = memory.service if memory else run.guesses[key]
+    allowed = run.options.expected_ports
+    return Port(
+        address=address,
+        transport=transport,
+        number=number,
+        service=service,
+        process=run.listeners.process(key),
+        first_seen=run.first_seen.get(key, run.context.now()),
+        expected=None
+        if allowed is None or address.is_loopback
+        else f"{transport}/{number}" in allowed,
+        risk=score.calculate_risk_score(
+            number,
+            service.name,
+            exposure=score.exposure_of(address),
+            transport=transport,
+            probed=service.probed,
+            address=str(address),
+        ),
+    )
+
+
+def _missing(run: _Run) -> dict[Address, tuple[str, ...]]:
+    if run.options.expected_ports is None:
+        return {}
+    return {
+        address: tuple(
+            name
+            for name in run.options.expected_ports
+            if (address, name.split("/")[0], int(name.split("/")[1])) not in run.guesses
+        )
+        for address in run.up
+        if not address.is_loopback
+    }
+
+
+def _count(
+    before: Mapping[str, int], run: _Run, ports: Iterable[Port], known: Mapping[str, Any]
+) -> dict[str, int]:
+    """Add this run's changes to the totals. The first scan of an address ever changes nothing."""
+    met = {name.split(" ")[0] for name in known}
+    present = {name: old for name, old in known.items() if old.present}
+    now = {port.key: port for port in ports}
+    opened = sum(1 for n, p in now.items() if n not in present and str(p.address) in met)
+    closed = sum(1 for name in present if name not in now)
+    changed = sum(
+        1
+        for name, port in now.items()
+        if port.service.probed
+        and (old := present.get(name)) is not None
+        and old.value["service_name"] != "unknown"
+        and old.detail.get("service", {}).get("probed")
+        and old.value != _value(port)
+    )
+    return dict(zip(_CHANGES, (
+        before["opened"] + opened, before["closed"] + closed, before["service_changed"] + changed
+    ), strict=True))  # fmt: skip
+
+
+def _value(port: Port) -> dict[str, str]:
+    s = port.service
+    return {"service_name": s.name, "product": s.product, "version": s.version}
+
+
+def _name(key: Key) -> str:
+    return f"{key[0]} {key[1]}/{key[2]}"
+
+
+def _order(key: Key) -> tuple[int, Address, str, int]:
+    return key[0].version, key[0], key[1], key[2]
+
+
+def facts(scan: Scan) -> Iterable[Facts]:
+    """Which ports are open; a half-finished scan is not worth remembering."""
+    if scan.settled:
+        yield Facts(
+            "port",
+            tuple(Fact(p.key, _value(p), scan.details.get(p.key, {})) for p in scan.ports),
+        )
+
+
+def families(scan: Scan) -> Iterable[Metric]:
+    """The metrics of one scan, risk included."""
+    yield GaugeMetricFamily(
+        "vedette_scanned_hosts", "Addresses that were asked at the last scan.", value=scan.targets
+    )
+    yield GaugeMetricFamily(
+        "vedette_hosts_up", "Addresses that were up at the last scan.", value=len(scan.addresses)
+    )
+    changes = CounterMetricFamily(
+        "vedette_port_changes",
+        "Changes between scans since the agent's start; the first scan ever changes nothing.",
+        labels=["change"],
+    )
+    for change in _CHANGES:
+        changes.add_metric([change], scan.changes[change])
+    yield changes
+    yield from _host_families(scan)
+    yield from _port_families(scan)
+
+
+def _host_families(scan: Scan) -> Iterable[Metric]:
+    count = _gauge("vedette_open_ports", "Ports found open at the last scan.", "address", "transport")
+    unexpected = _gauge(
+        "vedette_unexpected_open_ports",
+        "Open ports that are not on the allow-list, at the last scan.",
+        "address",
+    )
+    missing = _gauge(
+        "vedette_missing_expected_ports",
+        "Ports of the allow-list that are not open, at the last scan.",
+        "address",
+    )
+    risk = _gauge(
+        "vedette_host_risk_score",
+        "Risk of a host at the last scan, 0 to 10: its worst port, more for further critical ones.",
+        "address",
+    )
+    findings = _gauge(
+        "vedette_findings",
+        "Findings at the last scan. confirmed: at least 70 % sure; only these make the scores.",
+        "address",
+        "severity",
+        "confidence",
+    )
+    for address in scan.addresses:
+        here = [port for port in scan.ports if port.address == address]
+        for transport in ("tcp", *(["udp"] if any(p.transport == "udp" for p in here) else [])):
+            count.add_metric(
+                [str(address), transport], len(scan.open_ports(address, transport))
+            )
+        if address in scan.missing:
+            unexpected.add_metric([str(address)], sum(p.expected is False for p in here))
+            missing.add_metric([str(address)], len(scan.missing[address]))
+        risk.add_metric([str(address)], score.host_score([p.risk["score"] for p in here]))
+        counts: dict[tuple[str, str], int] = {}
+        for port in here:
+            for confidence, name in (("confirmed", "findings"), ("possible", "possible")):
+                for finding in port.risk[name]:
+                    pair = (finding["level"], confidence)
+                    counts[pair] = counts.get(pair, 0) + 1
+        for (level, confidence), number in sorted(counts.items()):
+            findings.add_metric([str(address), level, confidence], number)
+    yield from (count, unexpected, missing, risk, findings)
+
+
+_WORST_FINDINGS = 20  # per host: series are dear, the inventory has them all
+
+
+def _port_families(scan: Scan) -> Iterable[Metric]:
+    where = ("address", "transport", "port")
+    info = _gauge(
+        "vedette_open_port_info",
+        "Port found open at the last scan, and what answers there; always 1.",
+        *where,
+        "service_name",
+        "product",
+        "version",
+    )
+    risk = _gauge(
+        "vedette_port_risk_score",
+        "Risk of an open port at the last scan, 0 (none) to 10 (critical).",
+        *where,
+        "service_name",
+    )
+    finding_score = _gauge(
+        "vedette_finding_score",
+        f"The worst confirmed findings of each host ({_WORST_FINDINGS} at most), 0 to 10.",
+        *where,
+        "finding",
+        "severity",
+    )
+    worst: dict[Address, list[tuple[float, list[str]]]] = {}
+    for port in scan.ports:
+        labels = [str(port.address), port.transport, str(port.number)]
+        s = port.service
+        info.add_metric([*labels, s.name, s.product, s.version], 1)
+        risk.add_metric([*labels, s.name], port.risk["score"])
+        for f in port.risk["findings"]:
+            row = (f["score"], [*labels, f["finding"], f["level"]])
+            worst.setdefault(port.address, []).append(row)
+    for rows in worst.values():
+        for value, labels in sorted(rows, key=lambda row: (-row[0], row[1]))[:_WORST_FINDINGS]:
+            finding_score.add_metric(labels, value)
+    yield from (risk, info, finding_score)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
+JOB = Job(name="scan", options=Options, observe=observe, families=families, facts=facts)

@@ -1,0 +1,202 @@
+"""What the network carries: protocols, this host's services, its peers and neighbours.
+
+A child process captures without a pause; each run of this job takes over its newest windows.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from pydantic import Field
+
+from vedette.edges import host
+from vedette.edges.capture_process import CaptureProcess, Summary
+from vedette.errors import NotPermitted
+from vedette.interfaces import Selection
+from vedette.job import Context, Fact, Facts, Job, JobOptions
+from vedette.scanned import Scan
+
+Count = tuple[int, int]  # packets, bytes
+
+CAPTURE = CaptureProcess()
+
+# How much longer than its window the child may take to tell about it: its start-up, on a busy host.
+_GRACE_SECONDS = 15
+_NEIGHBOURS_KEPT = 1024
+_NEIGHBOURS_SHOWN = 32
+
+
+class Options(JobOptions, Selection):
+    """Traffic by protocol, service and peer; neighbours."""
+
+    interval_seconds: int = Field(
+        default=10, ge=1, description="Length of a window. Capture itself never pauses."
+    )
+    timeout_seconds: float = Field(
+        default=60, gt=0, description="A run that takes longer is given up and counted as timed_out."
+    )
+    include_loopback: bool = Field(default=True, description="Whether loopback counts.")
+    interfaces: tuple[str, ...] = Field(
+        default=(), description="Interfaces to capture on. Empty: all that count."
+    )
+    peers: int = Field(
+        default=10, ge=0, le=100, description="How many peers get a series of their own."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sniff:
+    """Counts since the agent's start, and the last window's peers.
+
+    protocols: {(interface, protocol): count}. services: {(transport, port, direction, what
+    answers there): count}. dropped: {interface: packets}. peers: {address: bytes in the last
+    window}, the rest under "other". neighbours: {address: (mac, vendor)}, of those that sent ARP.
+    """
+
+    seconds: float
+    protocols: Mapping[tuple[str, str], Count]
+    services: Mapping[tuple[str, int, str, str], Count]
+    dropped: Mapping[str, int]
+    peers: Mapping[str, int]
+    neighbours: Mapping[str, tuple[str, str]]
+
+
+_NOTHING = Sniff(seconds=0, protocols={}, services={}, dropped={}, peers={}, neighbours={})
+
+
+def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
+    """Take over the windows that the capture process has finished since the last run."""
+    if not host.raw_sockets():
+        raise NotPermitted("capturing needs CAP_NET_RAW (run as root, or by the unit of systemd/)")
+    found = host.addresses()
+    scan = context.latest.get(Scan)
+    known = options.chosen(a.interface for a in found) if not options.interfaces else list(options.interfaces)
+    CAPTURE.ensure(known, options.interval_seconds, options.peers)
+    CAPTURE.tell(sorted({a.address for a in found}, key=str), _open_ports(scan, found))
+    summaries = CAPTURE.fetch(options.interval_seconds + _GRACE_SECONDS, context.stop)
+    services = _service_names(scan)
+    sniff = context.previous or _NOTHING
+    for summary in summaries:
+        sniff = add(sniff, summary, services)
+    yield sniff
+
+
+def _open_ports(scan: Scan | None, found: Iterable[host.InterfaceAddress]) -> dict[str, list[int]]:
+    own = {a.address for a in found}
+    ports = {(p.transport, p.number) for p in scan.ports if p.address in own} if scan else set()
+    return {
+        transport: sorted(number for kind, number in ports if kind == transport)
+        for transport in ("tcp", "udp")
+    }
+
+
+def _service_names(scan: Scan | None) -> dict[tuple[str, int], str]:
+    return {(p.transport, p.number): p.service.name for p in scan.ports} if scan else {}
+
+
+def add(
+    sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str]
+) -> Sniff:
+    """Return the counts with one more window in them."""
+    protocols, counted = dict(sniff.protocols), dict(sniff.services)
+    for interface, protocol, packets, size in summary["protocols"]:
+        _count(protocols, (interface, protocol), packets, size)
+    for transport, port, direction, packets, size in summary["services"]:
+        name = services.get((transport, port), "unknown")
+        _count(counted, (transport, port, direction, name), packets, size)
+    dropped = {
+        interface: sniff.dropped.get(interface, 0) + summary["dropped"].get(interface, 0)
+        for interface in sorted({*sniff.dropped, *summary["dropped"]})
+    }
+    heard = {address: (mac, vendor) for address, mac, vendor in summary["neighbours"]}
+    silent = {a: known for a, known in sniff.neighbours.items() if a not in heard}
+    neighbours = {**silent, **heard}  # the last heard stand last
+    return Sniff(
+        seconds=summary["seconds"],
+        protocols=protocols,
+        # Of ports that are no longer open the counters end, as their other series do.
+        services={k: v for k, v in counted.items() if services.get((k[0], k[1])) == k[3]},
+        dropped=dropped,
+        peers={address: size for address, size in summary["peers"]},
+        neighbours=dict(list(neighbours.items())[-_NEIGHBOURS_KEPT:]),
+    )
+
+
+def _count(counts: dict[tuple[object, ...], Count], key: tuple[object, ...], packets: int, size: int) -> None:
+    before = counts.get(key, (0, 0))
+    counts[key] = before[0] + packets, before[1] + size
+
+
+def families(sniff: Sniff) -> Iterable[Metric]:
+    """The metrics of all windows so far."""
+    yield from _pair(
+        "vedette_captured",
+        "captured on an interface, by IP protocol (IANA's names)",
+        ["interface", "protocol"],
+        {key: count for key, count in sorted(sniff.protocols.items())},
+    )
+    dropped = CounterMetricFamily(
+        "vedette_capture_dropped_packets",
+        "Packets that the kernel dropped because capture was too slow.",
+        labels=["interface"],
+    )
+    for interface, packets in sniff.dropped.items():
+        dropped.add_metric([interface], packets)
+    yield dropped
+    yield from _pair(
+        "vedette_service",
+        "captured to (in) and from (out) this host's open ports",
+        ["transport", "port", "app_protocol", "direction"],
+        {
+            (transport, str(port), name, direction): count
+            for (transport, port, direction, name), count in sorted(sniff.services.items())
+        },
+    )
+    peers = GaugeMetricFamily(
+        "vedette_peer_bytes",
+        "Bytes exchanged with the busiest peers in the last window; the rest is peer=other.",
+        labels=["peer"],
+    )
+    for peer, size in sniff.peers.items():
+        peers.add_metric([peer], size)
+    yield peers
+    yield GaugeMetricFamily(
+        "vedette_neighbours",
+        "Different addresses of the local network that were heard (ARP) since the agent's start.",
+        value=len(sniff.neighbours),
+    )
+    neighbours = GaugeMetricFamily(
+        "vedette_neighbour_info",
+        f"Neighbour, of the {_NEIGHBOURS_SHOWN} heard last; always 1. The inventory has all.",
+        labels=["address", "mac", "vendor"],
+    )
+    for address, (mac, vendor) in list(sniff.neighbours.items())[-_NEIGHBOURS_SHOWN:]:
+        neighbours.add_metric([address, mac, vendor], 1)
+    yield neighbours
+
+
+def _pair(
+    name: str, text: str, labels: list[str], counts: Mapping[tuple[str, ...], Count]
+) -> Iterator[Metric]:
+    for index, what in enumerate(("packets", "bytes")):
+        family = CounterMetricFamily(
+            f"{name}_{what}", f"{what.capitalize()} {text}.", labels=labels
+        )
+        for key, count in counts.items():
+            family.add_metric(list(key), count[index])
+        yield family
+
+
+def facts(sniff: Sniff) -> Iterable[Facts]:
+    """Who was heard. Silence is no news: neighbours stay known."""
+    yield Facts(
+        "neighbour",
+        tuple(
+            Fact(address, {"mac": mac}, {"vendor": vendor})
+            for address, (mac, vendor) in sniff.neighbours.items()
+        ),
+        complete=False,
+    )
+
+
+JOB = Job(name="sniff", options=Options, observe=observe, families=families, facts=facts)

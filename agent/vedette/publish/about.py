@@ -1,0 +1,89 @@
+"""The agent's metrics on itself."""
+
+import platform
+from collections.abc import Iterable, Mapping
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from vedette import __version__
+from vedette.store import Record
+
+
+def families(
+    records: Mapping[str, Record],
+    dropped: Mapping[str, int],
+    capabilities: Mapping[str, bool],
+    log_counts: Mapping[str, int],
+) -> Iterable[Metric]:
+    """Version, capabilities, log lines, and how the jobs are. dropped: {job: series}."""
+    build = GaugeMetricFamily(
+        "vedette_build_info", "Version of the agent; always 1.", labels=["version", "python_version"]
+    )
+    build.add_metric([__version__, platform.python_version()], 1)
+    yield build
+    capability = GaugeMetricFamily(
+        "vedette_capability",
+        "Whether the agent can do this here: raw_sockets and nmap for whole scans, capture for"
+        " traffic, packages (whose program listens) for exact versions.",
+        labels=["capability"],
+    )
+    for name, can in sorted(capabilities.items()):
+        capability.add_metric([name], can)
+    yield capability
+    messages = CounterMetricFamily(
+        "vedette_log_messages", "Log lines written, by level.",
+        labels=["level"],
+    )  # fmt: skip
+    for level, count in log_counts.items():
+        messages.add_metric([level], count)
+    yield messages
+    yield from _job_families(records, dropped)
+
+
+def _job_families(records: Mapping[str, Record], dropped: Mapping[str, int]) -> Iterable[Metric]:
+    counters = (
+        ("vedette_job_runs", "Runs of a job that were started.", lambda r: r.runs),
+        (
+            "vedette_job_skipped",
+            "Runs that were due while the one before was still under way.",
+            lambda r: r.skipped,
+        ),
+        (
+            "vedette_series_dropped",
+            "Series withheld when a job's metrics were rendered: over the ceiling, or twice.",
+            lambda r: dropped.get(r.name, 0),
+        ),
+    )
+    gauges = (
+        (
+            "vedette_job_interval_seconds",
+            "Time between the starts of a job, as configured.",
+            lambda r: r.interval_seconds,
+        ),
+        (
+            "vedette_job_last_success_timestamp_seconds",
+            "When a run of a job last went well; 0: never since the agent's start.",
+            lambda r: r.last_success or 0,
+        ),
+        (
+            "vedette_job_last_duration_seconds",
+            "How long the last finished run of a job took.",
+            lambda r: r.last_duration,
+        ),
+    )
+    for kind, metrics in ((CounterMetricFamily, counters), (GaugeMetricFamily, gauges)):
+        for name, text, value_of in metrics:
+            family = kind(name, text, labels=["job_name"])
+            for record in records.values():
+                if (value := value_of(record)) is not None:
+                    family.add_metric([record.name], value)
+            yield family
+    failures = CounterMetricFamily(
+        "vedette_job_failures",
+        "Runs of a job that failed, by reason; bug: a fault in the agent itself.",
+        labels=["job_name", "reason"],
+    )
+    for record in records.values():
+        for reason, count in record.failures.items():
+            failures.add_metric([record.name, reason], count)
+    yield failures

@@ -1,0 +1,1 @@
+"""How much an open port matters, and why."""

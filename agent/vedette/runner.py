@@ -1,0 +1,238 @@
+"""Runs each job in a worker thread of its own, and catches what goes wrong in one place.
+
+A job never runs twice at once: what is due while it runs is skipped and counted. A run that is past
+its deadline is counted as timed_out at once and told to stop; its thread is not waited for, so a
+hung job costs only itself. What it still brings comes too late and is thrown away.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Lock, Thread
+from typing import Any
+
+from vedette import log
+from vedette.errors import BUG, JobError, NotReady
+from vedette.history import Change, History
+from vedette.job import Context, Job, JobOptions
+from vedette.store import Store
+
+Clock = Callable[[], float]
+
+
+class _Run:
+    """One run under way. `deadline`: by the monotonic clock."""
+
+    def __init__(self, started: float, timeout_seconds: float) -> None:
+        self.started = started
+        self.deadline = started + timeout_seconds
+        self.stop = Event()
+        self.over = False  # counted already: what comes now is late
+
+
+class Worker:
+    """One job, its options, and the thread that runs it."""
+
+    def __init__(self, job: Job[Any, Any], options: JobOptions, runner: "Runner") -> None:
+        self.job = job
+        self.options = options
+        self._runner = runner
+        self._lock = Lock()
+        self._wake = Event()
+        self._run: _Run | None = None
+        self._thread = Thread(target=self._work, name=job.name, daemon=True)
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the thread; it waits to be triggered."""
+        self._thread.start()
+
+    def trigger(self) -> bool:
+        """Ask for a run. Returns False, and counts a skip, if one is under way."""
+        with self._lock:
+            if self._run is not None or self._stopping:
+                busy = not self._stopping
+            else:
+                self._run = _Run(time.monotonic(), self.options.timeout_seconds)
+                busy = False
+                self._wake.set()
+        if busy:
+            self._runner.store.skipped(self.job.name)
+        return not busy
+
+    def check(self) -> None:
+        """Count a run that is past its deadline, once, and tell it to stop."""
+        with self._lock:
+            run = self._run
+            if run is None or run.over or time.monotonic() < run.deadline:
+                return
+            run.over = True
+        run.stop.set()
+        self._failed("timed_out", f"it ran longer than {self.options.timeout_seconds:g} s", run)
+
+    def stop(self) -> None:
+        """Tell the run under way, and the thread, to end."""
+        with self._lock:
+            self._stopping = True
+            if self._run is not None:
+                self._run.over = True
+                self._run.stop.set()
+            self._wake.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread, if it was ever started."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no run is under way or asked for."""
+        return self._run is None
+
+    def run_once(self) -> None:
+        """Run here and now, in the caller's thread."""
+        with self._lock:
+            run = self._run = _Run(time.monotonic(), self.options.timeout_seconds)
+        try:
+            self._observe(run)
+        finally:
+            with self._lock:
+                self._run = None
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            with self._lock:
+                run = self._run
+                if self._stopping:
+                    return
+            if run is not None:
+                self._observe(run)
+                with self._lock:
+                    self._run = None
+
+    def _observe(self, run: _Run) -> None:
+        name, store = self.job.name, self._runner.store
+        store.started(name)
+        context: Context[Any] = Context(
+            previous=store.records()[name].snapshot,
+            latest=store,
+            known=self._runner.history.known,
+            stop=run.stop,
+            progress=lambda ratio, text: store.advanced(name, ratio, text),
+            now=self._runner.now,
+        )
+        try:
+            for snapshot in self.job.observe(self.options, context):
+                if run.over:
+                    return
+                self._keep(snapshot)
+        except JobError as exc:
+            self._finish(run, exc.reason, str(exc))
+        except sqlite3.Error as exc:
+            self._finish(run, NotReady.reason, f"history cannot be used: {exc}")
+        except Exception as exc:  # noqa: BLE001 - the one place where a bug in a job ends
+            log.event("error", "bug in a job", trace=True, job_name=name)
+            self._finish(run, BUG, f"{type(exc).__name__}: {exc}")
+        else:
+            self._finish(run, None, "")
+
+    def _keep(self, snapshot: object) -> None:
+        families = tuple(self.job.families(snapshot))
+        self._runner.store.kept(self.job.name, snapshot, families)
+        self._runner.wake_waiting()
+        facts = tuple(self.job.facts(snapshot))
+        if facts:
+            for change in self._runner.history.remember(facts, self._runner.now()):
+                _tell(change)
+
+    def _finish(self, run: _Run, reason: str | None, message: str) -> None:
+        with self._lock:
+            if run.over:
+                return
+            run.over = True
+        if reason is None:
+            record = self._runner.store.records()[self.job.name]
+            if record.failure is not None:
+                log.event("info", "job works again", job_name=self.job.name)
+            self._runner.store.succeeded(self.job.name, time.monotonic() - run.started)
+        else:
+            self._failed(reason, message, run)
+
+    def _failed(self, reason: str, message: str, run: _Run) -> None:
+        before = self._runner.store.records()[self.job.name].failure
+        # A job that fails every five seconds for one reason says so once.
+        if before is None or before.reason != reason:
+            log.event("warning", "job failed", job_name=self.job.name, reason=reason, error=message)
+        self._runner.store.failed(self.job.name, reason, message, time.monotonic() - run.started)
+
+
+class Runner:
+    """All workers. `now`: Unix seconds."""
+
+    def __init__(
+        self,
+        jobs: Mapping[str, tuple[Job[Any, Any], JobOptions]],
+        store: Store,
+        history: History,
+        now: Clock = time.time,
+    ) -> None:
+        self.store = store
+        self.history = history
+        self.now = now
+        self.workers = {name: Worker(job, options, self) for name, (job, options) in jobs.items()}
+        for name, (_, options) in jobs.items():
+            store.register(name, options.interval_seconds, options.timeout_seconds)
+        self._waiting: set[str] = set()
+
+    def trigger(self, name: str) -> None:
+        """Ask for a run of one job; the first one waits for the jobs that it builds on."""
+        if self._waits(name):
+            self._waiting.add(name)
+        else:
+            self.workers[name].trigger()
+
+    def wake_waiting(self) -> None:
+        """Start what has waited for a snapshot that is there by now."""
+        for name in sorted(self._waiting):
+            if not self._waits(name):
+                self._waiting.discard(name)
+                self.workers[name].trigger()
+
+    def _waits(self, name: str) -> bool:
+        records = self.store.records()
+        return any(
+            other in records and records[other].snapshot is None
+            for other in self.workers[name].job.after
+        )
+
+    def start(self) -> None:
+        """Start the worker threads."""
+        for worker in self.workers.values():
+            worker.start()
+
+    def check(self) -> None:
+        """Look for runs past their deadlines. To be called about once a second."""
+        for worker in self.workers.values():
+            worker.check()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Tell everything to end and wait at most so long for all of it."""
+        for worker in self.workers.values():
+            worker.stop()
+        end = time.monotonic() + grace_seconds
+        for worker in self.workers.values():
+            worker.join(max(0.0, end - time.monotonic()))
+
+
+def _tell(change: Change) -> None:
+    values = change.after if change.after is not None else change.before
+    before = {f"{key}_before": value for key, value in (change.before or {}).items()}
+    log.event(
+        "info",
+        f"{change.kind} {change.what}",
+        key=change.key,
+        **(values or {}),
+        **(before if change.what == "changed" else {}),
+    )

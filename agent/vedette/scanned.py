@@ -1,0 +1,75 @@
+"""The snapshot of the scan job. It stands outside `jobs/` because other jobs build on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What answers on a port, by nmap's account (https://nmap.org/book/nmap-dtd.html).
+
+    name: nmap's service name, "https" where an http speaks TLS. probed: it answered a probe; else
+    the name is only a guess from the port number. cpes: all of them, as printed.
+    """
+
+    name: str = "unknown"
+    product: str = ""
+    version: str = ""
+    extra_info: str = ""
+    tunnel: str = ""
+    probed: bool = False
+    cpes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """One open port. process: the name of the listening program, "" where it cannot be known.
+
+    risk: what `calculate_risk_score` returned. expected: None without an allow-list.
+    first_seen: Unix seconds.
+    """
+
+    address: Address
+    transport: str
+    number: int
+    service: Service
+    process: str
+    first_seen: float
+    expected: bool | None
+    risk: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The name under which history knows this port."""
+        return f"{self.address} {self.transport}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What is open on the scanned hosts.
+
+    addresses: the hosts that are up, sorted. targets: how many were asked. ports: sorted.
+    missing: {address: expected ports that are not open, "tcp/22"}. changes: {opened, closed,
+    service_changed: count since the agent's start}. details: {port's key: what the next scan wants
+    to know of this one}. settled: services are identified, not only ports swept.
+    """
+
+    targets: int
+    addresses: tuple[Address, ...]
+    ports: tuple[Port, ...]
+    missing: Mapping[Address, tuple[str, ...]]
+    changes: Mapping[str, int]
+    details: Mapping[str, Mapping[str, Any]]
+    settled: bool
+
+    def open_ports(self, address: Address, transport: str = "tcp") -> tuple[int, ...]:
+        """The numbers of the open ports there, sorted."""
+        return tuple(
+            port.number
+            for port in self.ports
+            if port.address == address and port.transport == transport
+        )

@@ -1,0 +1,135 @@
+"""The newest record of each job: its snapshot, and how its runs went. In memory, thread-safe."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any, TypeVar
+
+from prometheus_client.metrics_core import Metric
+
+from vedette.errors import REASONS
+
+T = TypeVar("T")
+
+# A snapshot is stale, and no longer handed to other jobs, after this many intervals without news.
+STALE_INTERVALS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run brought nothing. at: Unix seconds."""
+
+    at: float
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """All there is to know of one job. Times are Unix seconds, durations seconds.
+
+    seen_at: when the snapshot was taken. failure: the last run's, None if it went well.
+    running_since: None between runs. progress: how far the run is (0 to 1), and what it does.
+    """
+
+    name: str
+    interval_seconds: float
+    timeout_seconds: float
+    registered_at: float
+    snapshot: Any = None
+    families: tuple[Metric, ...] = ()
+    seen_at: float | None = None
+    runs: int = 0
+    skipped: int = 0
+    failures: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    failure: Failure | None = None
+    last_success: float | None = None
+    last_duration: float | None = None
+    running_since: float | None = None
+    progress: tuple[float, str] = (0.0, "")
+
+    def stale(self, now: float) -> bool:
+        """Whether the last good news is too old. A run may take its time-out on top."""
+        since = self.registered_at if self.seen_at is None else self.seen_at
+        return now - since > STALE_INTERVALS * self.interval_seconds + self.timeout_seconds
+
+
+class Store:
+    """{job's name: Record}. Subscribers are told a job's name after its record has changed."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._lock = Lock()
+        self._records: dict[str, Record] = {}
+        self._subscribers: list[Callable[[str], None]] = []
+
+    def register(self, name: str, interval_seconds: float, timeout_seconds: float) -> None:
+        """Make an empty record, so that a job that never ran shows up as such."""
+        self._records[name] = Record(
+            name=name,
+            interval_seconds=interval_seconds,
+            timeout_seconds=timeout_seconds,
+            registered_at=self._now(),
+        )
+
+    def subscribe(self, subscriber: Callable[[str], None]) -> None:
+        """Call `subscriber` with the job's name after each change, in the thread that made it."""
+        self._subscribers.append(subscriber)
+
+    def records(self) -> dict[str, Record]:
+        """Return {name: record}, sorted by name."""
+        with self._lock:
+            return dict(sorted(self._records.items()))
+
+    def get(self, kind: type[T]) -> T | None:
+        """Return the newest snapshot of this class, or None if none is fresh."""
+        now = self._now()
+        for record in self.records().values():
+            if isinstance(record.snapshot, kind) and not record.stale(now):
+                return record.snapshot
+        return None
+
+    def started(self, name: str) -> None:
+        """A run begins."""
+        self._change(name, runs=lambda r: r.runs + 1, running_since=self._now(), progress=(0.0, ""))
+
+    def advanced(self, name: str, ratio: float, text: str) -> None:
+        """A run is so far. No subscriber is told: it may come many times a second."""
+        with self._lock:
+            self._records[name] = replace(self._records[name], progress=(ratio, text))
+
+    def kept(self, name: str, snapshot: object, families: tuple[Metric, ...]) -> None:
+        """A run has brought a snapshot; it may bring a better one."""
+        self._change(name, snapshot=snapshot, families=families, seen_at=self._now())
+
+    def succeeded(self, name: str, duration: float) -> None:
+        """A run is over and went well."""
+        self._change(
+            name, last_success=self._now(), last_duration=duration, failure=None, running_since=None
+        )
+
+    def failed(self, name: str, reason: str, message: str, duration: float) -> None:
+        """A run is over and brought nothing (more); the last snapshot stays."""
+        self._change(
+            name,
+            failures=lambda r: {**r.failures, reason: r.failures[reason] + 1},
+            failure=Failure(self._now(), reason, message),
+            last_duration=duration,
+            running_since=None,
+        )
+
+    def skipped(self, name: str) -> None:
+        """A run was due while the one before it was still under way."""
+        self._change(name, skipped=lambda r: r.skipped + 1)
+
+    def _change(self, name: str, **changes: Any) -> None:
+        with self._lock:
+            record = self._records[name]
+            values = {
+                key: change(record) if callable(change) else change
+                for key, change in changes.items()
+            }
+            self._records[name] = replace(record, **values)
+        for subscriber in self._subscribers:
+            subscriber(name)
