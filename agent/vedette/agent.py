@@ -10,6 +10,7 @@ from vedette import log
 from vedette.config import Settings
 from vedette.edges import host, nmap
 from vedette.history import History
+from vedette.jobs import sniff
 from vedette.publish import about
 from vedette.publish.exposition import Exposition
 from vedette.publish.inventory import inventory
@@ -90,22 +91,24 @@ class Agent:
 
     def stop(self) -> None:
         """End everything that was started."""
-        from vedette.jobs import sniff  # noqa: PLC0415
-
         self.runner.stop(_STOP_SECONDS)
-        sniff.CAPTURE.stop()
+        self.stop_children()
         self.server.stop()
         self.history.close()
+
+    def stop_children(self) -> None:
+        """End the children that outlive a run."""
+        sniff.CAPTURE.stop()
 
     def capabilities(self) -> dict[str, bool]:
         """Return {what: whether the agent can do it here}."""
         records = self.store.records()
-        sniff = records.get("sniff")
+        captures = records.get("sniff")
         scan = self.store.get(Scan)
         return {
             "raw_sockets": self._raw_sockets,
             "nmap": nmap.program() is not None,
-            "capture": self._raw_sockets and sniff is not None and sniff.failure is None,
+            "capture": self._raw_sockets and captures is not None and captures.failure is None,
             "packages": os.geteuid() == 0
             if scan is None
             else any(port.process for port in scan.ports),

@@ -5,6 +5,7 @@ unknown or ill-typed is refused with the key, the value, what is allowed, and th
 """
 
 import difflib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,13 +15,18 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 from pydantic_settings.sources import InitSettingsSource
 
 from vedette import jobs, log
 from vedette.errors import ConfigError
 from vedette.job import Job, JobOptions
-from vedette.publish import options as publish
+from vedette.publish.options import Options as PublishOptions
 
 DEFAULT_FILE = Path("/etc/vedette/config.yaml")
 PREFIX = "VEDETTE_"
@@ -55,7 +61,7 @@ class Settings(BaseSettings):
     )
     log_level: log.Level = Field(default="info", description="The least level that is logged.")
     log_format: log.Format = Field(default="text", description="Log lines as text or as JSON.")
-    publish: publish.Options = Field(default_factory=publish.Options, description="Publishing.")
+    publish: PublishOptions = Field(default_factory=PublishOptions, description="Publishing.")
 
     def options_of(self, name: str) -> JobOptions:
         """Return the section of one job."""
@@ -116,9 +122,8 @@ def load(file: Path | None, flags: Mapping[str, str] | None = None) -> Settings:
         settings = model()(flags=given, file=contents)  # type: ignore[call-arg]  # read by the sources
     except ValidationError as exc:
         raise ConfigError(unknown + [_problem(dict(error)) for error in exc.errors()]) from exc
-    except Exception as exc:
-        # pydantic-settings' own SettingsError: a variable that should be a list is not JSON.
-        raise ConfigError([*unknown, str(exc)]) from exc
+    except SettingsError as exc:
+        raise ConfigError([*unknown, *(_not_json() or [str(exc)])]) from exc
     if unknown:
         raise ConfigError(unknown)
     return settings
@@ -158,6 +163,8 @@ _TYPE_NAMES = {
 def _type_name(annotation: Any) -> str:
     if name := _TYPE_NAMES.get(annotation):
         return name
+    if hasattr(annotation, "__metadata__"):  # Annotated: the validators are no part of the name
+        return _type_name(annotation.__origin__)
     inner = [part for part in get_args(annotation) if part is not ...]
     if getattr(annotation, "__origin__", None) is tuple:
         return f"list of {_type_name(inner[0])}"
@@ -167,7 +174,8 @@ def _type_name(annotation: Any) -> str:
     return " or ".join(names) or {
         "IPv4Network": "IPv4 network",
         "IPv6Network": "IPv6 network",
-        "IPvAnyAddress": "IP address",
+        "IPv4Address": "IPv4 address",
+        "IPv6Address": "IPv6 address",
     }.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
 
 
@@ -209,6 +217,23 @@ def _unknown_variables() -> Iterator[str]:
             if section not in known:
                 names = [f"{PREFIX}{name.upper()}" for name in known]
                 yield f"{variable}: unknown variable{_nearest(variable.split('__')[0], names)}"
+
+
+def _not_json() -> list[str]:
+    """Name the variables that stand for lists, but are no JSON: pydantic-settings does not."""
+    lists = {
+        f"{PREFIX}{path.upper().replace('.', '__')}": allowed(info)
+        for path, info in leaves()
+        if "list" in allowed(info)
+    }
+    problems = []
+    for variable, what in lists.items():
+        if (text := os.environ.get(variable)) is not None:
+            try:
+                json.loads(text)
+            except ValueError:
+                problems.append(f"{variable}: {_shown(text)} is not allowed: write a {what} as JSON")
+    return problems
 
 
 def _problem(error: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ class Selection(BaseModel):
         """Return those of `names` that count, sorted."""
         return sorted(
             name
-            for name in names
+            for name in set(names)
             if (self.include_loopback or not _LOOPBACK.match(name))
             and (self.include_virtual or not _VIRTUAL.match(name))
         )

@@ -89,12 +89,12 @@ class Worker:
         """Whether no run is under way or asked for."""
         return self._run is None
 
-    def run_once(self) -> None:
-        """Run here and now, in the caller's thread."""
+    def run_once(self, tell: Callable[[float], None]) -> None:
+        """Run here and now, in the caller's thread. tell: told the progress, 0 to 1."""
         with self._lock:
             run = self._run = _Run(time.monotonic(), self.options.timeout_seconds)
         try:
-            self._observe(run)
+            self._observe(run, tell)
         finally:
             with self._lock:
                 self._run = None
@@ -112,15 +112,20 @@ class Worker:
                 with self._lock:
                     self._run = None
 
-    def _observe(self, run: _Run) -> None:
+    def _observe(self, run: _Run, tell: Callable[[float], None] = lambda _: None) -> None:
         name, store = self.job.name, self._runner.store
         store.started(name)
+
+        def advanced(ratio: float, text: str) -> None:
+            store.advanced(name, ratio, text)
+            tell(ratio)
+
         context: Context[Any] = Context(
             previous=store.records()[name].snapshot,
             latest=store,
             known=self._runner.history.known,
             stop=run.stop,
-            progress=lambda ratio, text: store.advanced(name, ratio, text),
+            progress=advanced,
             now=self._runner.now,
         )
         try:

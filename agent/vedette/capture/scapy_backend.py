@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,6 +26,7 @@ from scapy.arch import get_if_list  # noqa: E402 - after the settings above
 from scapy.error import Scapy_Exception  # noqa: E402
 
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_IGNORE_OUTGOING = 263, 6, 23
+_SO_RCVBUFFORCE = 33
 _ETHERNET = 1
 _BATCH = 256  # frames read from one socket before the others have their turn
 
@@ -95,6 +97,8 @@ def _listen(name: str) -> Any:
     inner = getattr(opened, "ins", None)
     if isinstance(inner, socket.socket):
         inner.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        with suppress(OSError):  # beyond net.core.rmem_max only root may go
+            inner.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, conf.bufsize)
         if _is_loopback(name):
             # What leaves on loopback arrives there too: without this each packet counts twice.
             inner.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)

@@ -53,9 +53,10 @@ class Options(JobOptions, Selection):
         default=True,
         description="Whether what listens on loopback alone is looked for and shown as well.",
     )
+    this_host: bool = Field(default=True, description="Whether this host's addresses are scanned.")
     networks: tuple[Annotated[targets.Network, BeforeValidator(_network)], ...] = Field(
         default=(),
-        description="Networks to scan beside this host, in CIDR notation. Empty: this host only.",
+        description="Networks to scan as well, in CIDR notation.",
     )
     allow_public: bool = Field(
         default=False, description="Whether `networks` may be public: the second switch for that."
@@ -118,7 +119,8 @@ class _Run:
 
 def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     """Sweep, then identify what needs it. Yields after the sweep, the light and the deep pass."""
-    own = tuple(dict.fromkeys(a.address for a in options.addresses(host.addresses())))
+    found = options.addresses(host.addresses()) if options.this_host else ()
+    own = tuple(dict.fromkeys(a.address for a in found))
     run = _Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own))
     known = context.known("port")
     sweep(run)

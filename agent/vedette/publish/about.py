@@ -62,8 +62,8 @@ def _job_families(records: Mapping[str, Record], dropped: Mapping[str, int]) -> 
         ),
         (
             "vedette_job_last_success_timestamp_seconds",
-            "When a run of a job last went well; 0: never since the agent's start.",
-            lambda r: r.last_success or 0,
+            "When a run of a job last went well; no series: never since the agent's start.",
+            lambda r: r.last_success,
         ),
         (
             "vedette_job_last_duration_seconds",

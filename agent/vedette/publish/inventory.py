@@ -45,7 +45,7 @@ def inventory(
         },
         "jobs": [_job(record, now) for record in records.values()],
         **_stats(snapshots.get(Stats)),
-        **_scan(snapshots.get(Scan)),
+        **scan_as_json(snapshots.get(Scan)),
         "operating_systems": _operating_systems(snapshots.get(Fingerprint)),
         "traffic": _traffic(snapshots.get(Sniff)),
         "changes": [
@@ -136,7 +136,8 @@ def _stats(stats: Stats | None) -> dict[str, Any]:
     }
 
 
-def _scan(scan: Scan | None) -> dict[str, Any]:
+def scan_as_json(scan: Scan | None) -> dict[str, Any]:
+    """Return the hosts and their open ports, the riskiest first."""
     if scan is None:
         return {"hosts": [], "ports": []}
     hosts = []

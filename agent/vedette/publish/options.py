@@ -1,6 +1,8 @@
 """The section `publish:` of the configuration."""
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+from ipaddress import IPv4Address, IPv6Address
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Expose(BaseModel):
@@ -9,9 +11,8 @@ class Expose(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = Field(default=True, description="Whether to serve at all.")
-    address: IPvAnyAddress = Field(
-        default=IPvAnyAddress("127.0.0.1"),
-        validate_default=True,
+    address: IPv4Address | IPv6Address = Field(
+        default=IPv4Address("127.0.0.1"),
         description="Address to listen on. 0.0.0.0 or :: lets other hosts scrape this one.",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes any free one.")

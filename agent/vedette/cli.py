@@ -1,0 +1,257 @@
+"""The command `vedette`. Exit codes: 0 done, 1 it did not work, 64 usage, 69 the address is taken,
+78 the configuration is refused (sysexits.h)."""
+
+import argparse
+import faulthandler
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import Any, NoReturn
+
+from vedette import __version__
+
+EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 1, 64, 69, 78
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["capture"]:  # a process of its own, which loads nothing of the rest
+        from vedette.capture.__main__ import main as capture  # noqa: PLC0415
+
+        sys.argv[1:] = words[1:]
+        return capture()
+    from vedette import config  # noqa: PLC0415 - `capture` must not load it
+    from vedette.errors import ConfigError, JobError  # noqa: PLC0415
+
+    given = _parser(config).parse_args(words)
+    flags = {
+        key.removeprefix("setting:"): value
+        for key, value in vars(given).items()
+        if key.startswith("setting:") and value is not None
+    }
+    try:
+        settings = config.load(given.config, flags)
+        code: int = given.command(given, settings)
+    except ConfigError as exc:
+        for problem in exc.problems:
+            print(f"vedette: configuration: {problem}", file=sys.stderr)
+        return EX_CONFIG
+    except JobError as exc:
+        print(f"vedette: {exc}", file=sys.stderr)
+        return EX_FAILED
+    return code
+
+
+def _parser(config: Any) -> argparse.ArgumentParser:
+    parser = _Parser(prog="vedette", description="A sentry on every host.")
+    parser.add_argument("--version", action="version", version=f"vedette {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=os.environ.get("VEDETTE_CONFIG") and Path(os.environ["VEDETTE_CONFIG"]),
+        help=f"configuration file (default: {config.DEFAULT_FILE}, if it exists)",
+    )
+    settings = common.add_argument_group("settings", "each goes over its variable and the file")
+    for path, info in config.leaves():
+        settings.add_argument(
+            f"--{path.replace('_', '-')}",
+            dest=f"setting:{path}",
+            metavar="VALUE",
+            help=f"{info.description} ({config.allowed(info)})".replace("%", "%%"),
+        )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Any, text: str, *, formats: tuple[str, ...] = ()) -> Any:
+        sub = commands.add_parser(name, help=text, description=text, parents=[common])
+        sub.set_defaults(command=command)
+        if formats:
+            sub.add_argument("--format", choices=formats, default=formats[0])
+        return sub
+
+    add("run", _run, "Run the agent in the foreground.")
+    once = add(
+        "once", _once, "Run every job once and print the metrics.", formats=("text", "json")
+    )
+    once.add_argument("--job", metavar="NAME", help="only this one (and those it builds on)")
+    scan = add(
+        "scan", _scan, "Scan this host, or the addresses given, and print what is open.",
+        formats=("table", "json"),
+    )  # fmt: skip
+    scan.add_argument("target", nargs="*", metavar="TARGET", help="address or network (CIDR)")
+    scan.add_argument(
+        "--allow-public", action="store_true", help="TARGET may be public: you are allowed to scan it"
+    )
+    report = add(
+        "report", _report, "Run every job once and write the page as one HTML file.",
+        formats=("html", "json"),
+    )  # fmt: skip
+    report.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    add(
+        "check-config", _check_config, "Check the configuration and print what it comes to.",
+        formats=("yaml", "json"),
+    )  # fmt: skip
+    add(
+        "selfcheck", _selfcheck, "Check whether the agent can do its work here.",
+        formats=("table", "json"),
+    )  # fmt: skip
+    commands.add_parser("capture", help="The capture process; the agent starts it by itself.")
+    return parser
+
+
+def _run(_: argparse.Namespace, settings: Any) -> int:
+    from vedette import log  # noqa: PLC0415
+    from vedette.agent import Agent  # noqa: PLC0415
+    from vedette.publish.server import AddressInUse  # noqa: PLC0415
+
+    faulthandler.enable()
+    # A worker that parses for long hands over after 1 ms, not 5: a scrape waits for it three times.
+    sys.setswitchinterval(0.001)
+    stop = Event()
+
+    def end(number: int, _: FrameType | None) -> None:
+        log.event("info", "stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    agent = Agent(settings, log.start(settings.log_level, settings.log_format))
+
+    def say(address: str) -> None:
+        log.event("info", "vedette watches this host", page=address, metrics=f"{address}metrics")
+
+    try:
+        agent.run(stop, say)
+    except AddressInUse as exc:
+        print(f"vedette: {exc}; choose another with --publish.expose.port", file=sys.stderr)
+        return EX_UNAVAILABLE
+    return 0
+
+
+def _once(given: argparse.Namespace, settings: Any) -> int:
+    from vedette.publish.exposition import TEXT  # noqa: PLC0415
+
+    agent, failed = _run_jobs(settings, given.job)
+    if given.format == "json":
+        print(json.dumps(agent.inventory(), default=str, indent=2))
+    else:
+        sys.stdout.write(agent.metrics.body(TEXT, compressed=False).decode())
+    return EX_FAILED if failed else 0
+
+
+def _report(given: argparse.Namespace, settings: Any) -> int:
+    from vedette.publish.page import page  # noqa: PLC0415
+
+    agent, failed = _run_jobs(settings, None)
+    inventory = agent.inventory()
+    text = (
+        json.dumps(inventory, default=str, indent=2)
+        if given.format == "json"
+        else page(inventory, live=False)
+    )
+    if given.output is None:
+        sys.stdout.write(text)
+    else:
+        given.output.write_text(text, encoding="utf-8")
+        print(f"vedette: wrote {given.output}", file=sys.stderr)
+    return EX_FAILED if failed else 0
+
+
+def _run_jobs(settings: Any, only: str | None) -> tuple[Any, bool]:
+    """Run each job once, or `only` that and what it builds on; return the agent, and if one failed."""
+    from vedette import log, terminal  # noqa: PLC0415
+    from vedette.agent import Agent  # noqa: PLC0415
+    from vedette.errors import ConfigError  # noqa: PLC0415
+
+    enabled = settings.enabled_jobs()
+    if only is not None and only not in enabled:
+        raise ConfigError([f"--job {only}: there is {', '.join(enabled)}"])
+    wanted = set(enabled) if only is None else {only, *enabled[only][0].after}
+    # What others build on goes first.
+    order = sorted(wanted & set(enabled), key=lambda name: (len(enabled[name][0].after), name))
+    agent = Agent(settings, log.start(settings.log_level, settings.log_format))
+    try:
+        for number, name in enumerate(order):
+            with terminal.progress(f"{name} ({number + 1} of {len(order)})") as tell:
+                agent.runner.workers[name].run_once(tell)
+        agent.metrics.refresh()
+        records = agent.store.records()
+        return agent, any(records[name].failure is not None for name in order)
+    finally:
+        agent.stop_children()
+
+
+def _scan(given: argparse.Namespace, settings: Any) -> int:
+    from vedette import log, targets, terminal  # noqa: PLC0415
+    from vedette.edges import host  # noqa: PLC0415
+    from vedette.history import History  # noqa: PLC0415
+    from vedette.jobs import scan as job  # noqa: PLC0415
+    from vedette.job import Context  # noqa: PLC0415
+    from vedette.store import Store  # noqa: PLC0415
+
+    log.start(settings.log_level, settings.log_format)
+    own = {a.address for a in host.addresses()}
+    try:
+        networks = [targets.parse(text) for text in given.target]
+        targets.check(networks, allow_public=given.allow_public, own=own)
+    except ValueError as exc:
+        print(f"vedette: refused: {exc}", file=sys.stderr)
+        return EX_USAGE
+    options = settings.options_of("scan")
+    if networks:
+        options = options.model_copy(update={"networks": tuple(networks), "this_host": False})
+    with terminal.progress("scan") as tell:
+        context: Context[Any] = Context(
+            previous=None,
+            latest=Store(),
+            known=History(None).known,
+            stop=Event(),
+            progress=lambda ratio, _: tell(ratio),
+            now=time.time,
+        )
+        *_, scan = job.observe(options, context)
+    if given.format == "json":
+        from vedette.publish.inventory import scan_as_json  # noqa: PLC0415
+
+        print(json.dumps(scan_as_json(scan), default=str, indent=2))
+    else:
+        terminal.print_scan(scan)
+    return 0
+
+
+def _check_config(given: argparse.Namespace, settings: Any) -> int:
+    values: Mapping[str, Any] = settings.model_dump(mode="json")
+    if given.format == "json":
+        print(json.dumps(values, indent=2))
+    else:
+        import yaml  # noqa: PLC0415
+
+        print(yaml.safe_dump(values, sort_keys=False), end="")
+    print("vedette: the configuration is valid", file=sys.stderr)
+    return 0
+
+
+def _selfcheck(given: argparse.Namespace, settings: Any) -> int:
+    from vedette import selfcheck, terminal  # noqa: PLC0415
+
+    checks = selfcheck.checks(settings)
+    if given.format == "json":
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        terminal.print_checks(checks)
+    return 0 if all(check.ok for check in checks) else EX_FAILED

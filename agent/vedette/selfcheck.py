@@ -1,0 +1,67 @@
+"""Whether the agent can do its work here: one row for each thing it needs."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from vedette.config import Settings
+from vedette.edges import host, nmap
+
+# Before the first release: a clock that stands there was never set.
+_EARLIEST = 1_790_000_000
+_LEAST_SPACE = 64 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One result. needed: without it the agent does not work at all; else only a part is missing."""
+
+    what: str
+    ok: bool
+    says: str
+    needed: bool = False
+
+
+def checks(settings: Settings) -> list[Check]:
+    """Look at everything once. Takes well under a second."""
+    path, raw = nmap.program(), host.raw_sockets()
+    return [
+        Check(
+            "nmap",
+            path is not None,
+            f"found: {path}" if path else "not installed; no ports are scanned"
+            " (Debian: apt-get install nmap)",
+        ),
+        Check(
+            "raw sockets",
+            raw,
+            "permitted" if raw else "not permitted; no SYN scans, fingerprints, capture"
+            " (run as root, or grant CAP_NET_RAW)",
+        ),
+        _state_directory(settings.state_directory),
+        _clock(),
+    ]
+
+
+def _state_directory(directory: Path) -> Check:
+    probe = directory / ".selfcheck"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+        free = shutil.disk_usage(directory).free
+    except OSError as exc:
+        return Check("state directory", ok=False, says=f"{directory}: {exc.strerror}", needed=True)
+    if free < _LEAST_SPACE:
+        return Check(
+            "state directory", ok=False, says=f"{directory}: {free >> 20} MiB left", needed=True
+        )
+    return Check("state directory", ok=True, says=f"{directory} is writable", needed=True)
+
+
+def _clock() -> Check:
+    now = time.time()
+    sane = now > _EARLIEST
+    text = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    return Check("clock", sane, text if sane else f"{text} is in the past", needed=True)
