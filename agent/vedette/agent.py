@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 
 from vedette import log
-from vedette.config import Settings
+from vedette.settings import Settings
 from vedette.edges import host, nmap
 from vedette.history import History
 from vedette.jobs import sniff

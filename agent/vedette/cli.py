@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -34,18 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.argv[1:] = words[1:]
         return capture()
-    from vedette import config  # noqa: PLC0415 - `capture` must not load it
+    from vedette import settings  # noqa: PLC0415 - `capture` must not load it
     from vedette.errors import ConfigError, JobError  # noqa: PLC0415
 
-    given = _parser(config).parse_args(words)
+    given = _parser().parse_args(words)
     flags = {
         key.removeprefix("setting:"): value
         for key, value in vars(given).items()
         if key.startswith("setting:") and value is not None
     }
     try:
-        settings = config.load(given.config, flags)
-        code: int = given.command(given, settings)
+        reading = settings.Reading(given.config, flags)
+        from vedette import agent  # noqa: F401, PLC0415 - loaded while the child reads
+
+        code: int = given.command(given, reading.settings())
     except ConfigError as exc:
         for problem in exc.problems:
             print(f"vedette: configuration: {problem}", file=sys.stderr)
@@ -56,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser(config: Any) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
+    from vedette.option import allowed  # noqa: PLC0415
+    from vedette.settings import DEFAULT_FILE, all_leaves  # noqa: PLC0415
+
     parser = _Parser(prog="vedette", description="A sentry on every host.")
     parser.add_argument("--version", action="version", version=f"vedette {__version__}")
     common = argparse.ArgumentParser(add_help=False)
@@ -65,15 +70,15 @@ def _parser(config: Any) -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         default=os.environ.get("VEDETTE_CONFIG") and Path(os.environ["VEDETTE_CONFIG"]),
-        help=f"configuration file (default: {config.DEFAULT_FILE}, if it exists)",
+        help=f"configuration file (default: {DEFAULT_FILE}, if it exists)",
     )
-    settings = common.add_argument_group("settings", "each goes over its variable and the file")
-    for path, info in config.leaves():
-        settings.add_argument(
+    group = common.add_argument_group("settings", "each goes over its variable and the file")
+    for path, kind, entry in all_leaves():
+        group.add_argument(
             f"--{path.replace('_', '-')}",
             dest=f"setting:{path}",
             metavar="VALUE",
-            help=f"{info.description} ({config.allowed(info)})".replace("%", "%%"),
+            help=f"{entry.metadata['text']} ({allowed(kind, entry)})".replace("%", "%%"),
         )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -212,9 +217,11 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
     except ValueError as exc:
         print(f"vedette: refused: {exc}", file=sys.stderr)
         return EX_USAGE
-    options = settings.options_of("scan")
+    options = settings.jobs["scan"]
     if networks:
-        options = options.model_copy(update={"networks": tuple(networks), "this_host": False})
+        options = replace(
+            options, networks=tuple(networks), this_host=False, allow_public=given.allow_public
+        )
     with terminal.progress("scan") as tell:
         context: Context[Any] = Context(
             previous=None,
@@ -235,7 +242,9 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
 
 
 def _check_config(given: argparse.Namespace, settings: Any) -> int:
-    values: Mapping[str, Any] = settings.model_dump(mode="json")
+    # JSON has no paths and networks: they are shown as they would be written.
+    values = json.loads(json.dumps(asdict(settings), default=str))
+    values |= values.pop("jobs")
     if given.format == "json":
         print(json.dumps(values, indent=2))
     else:

@@ -1,20 +1,24 @@
-"""The configuration: one YAML file, VEDETTE_… variables over it, flags over those.
+"""Reads the configuration: one YAML file, VEDETTE_… variables over it, flags over those.
 
-The sections are the jobs' own `Options`, put together to one pydantic-settings model. Anything
-unknown or ill-typed is refused with the key, the value, what is allowed, and the nearest known key.
+Run as a child, `python -m vedette.config` (settings.py says why). The sections are the jobs' own
+options, put together to one pydantic-settings model. Anything unknown or ill-typed is refused with
+the key, the value, what is allowed, and the nearest known key.
 """
 
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
+import pydantic
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,58 +27,22 @@ from pydantic_settings import (
 )
 from pydantic_settings.sources import InitSettingsSource
 
-from vedette import jobs, log
 from vedette.errors import ConfigError
-from vedette.job import Job, JobOptions
-from vedette.publish.options import Options as PublishOptions
+from vedette.option import BOUNDS, allowed, types_of
+from vedette.settings import DEFAULT_FILE, General, Settings, all_leaves, sections
 
-DEFAULT_FILE = Path("/etc/vedette/config.yaml")
 PREFIX = "VEDETTE_"
 # Variables of the program that are no settings.
 _NOT_SETTINGS = frozenset({"VEDETTE_CONFIG"})
 
 
-def _state_directory() -> Path:
-    """systemd's, else the system's for root, else the user's (XDG Base Directory Specification)."""
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    if os.name == "posix" and os.geteuid() == 0:
-        return Path("/var/lib/vedette")
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "vedette"
-
-
-class Settings(BaseSettings):
-    """All settings. `model()` adds one section for each job; use `options_of` to read them."""
-
+class _Sourced(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
-        frozen=True,
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
     )
-
-    state_directory: Path = Field(
-        default_factory=_state_directory,
-        description="Where the history is kept. Default: $STATE_DIRECTORY, /var/lib/vedette for"
-        " root, ~/.local/state/vedette for others.",
-    )
-    log_level: log.Level = Field(default="info", description="The least level that is logged.")
-    log_format: log.Format = Field(default="text", description="Log lines as text or as JSON.")
-    publish: PublishOptions = Field(default_factory=PublishOptions, description="Publishing.")
-
-    def options_of(self, name: str) -> JobOptions:
-        """Return the section of one job."""
-        section: JobOptions = getattr(self, name)
-        return section
-
-    def enabled_jobs(self) -> dict[str, tuple[Job[Any, Any], JobOptions]]:
-        """Return {name: (job, its options)} of the jobs that are switched on."""
-        return {
-            name: (job, self.options_of(name))
-            for name, job in jobs.found().items()
-            if self.options_of(name).enabled
-        }
 
     @classmethod
     def settings_customise_sources(
@@ -87,7 +55,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags first, then variables, then the file: the first that has a value wins.
 
-        `load` hands flags and file over as the two keyword arguments of the constructor.
+        `read` hands flags and file over as the two keyword arguments of the constructor.
         """
         del dotenv_settings, file_secret_settings
         given: dict[str, Any] = getattr(init_settings, "init_kwargs", {})
@@ -99,84 +67,94 @@ class Settings(BaseSettings):
 
 
 @cache
-def model() -> type[Settings]:
-    """Return the one model, with a section for each job that was found."""
-    sections: dict[str, Any] = {
-        name: (job.options, Field(default_factory=job.options, description=_first_line(job.options)))
-        for name, job in jobs.found().items()
+def _model() -> type[_Sourced]:
+    general = _fields(General)
+    jobs = {
+        name: (_section_model(options), pydantic.Field(default_factory=_section_model(options)))
+        for name, options in sections().items()
+        if name not in general
     }
-    return create_model("Configuration", __base__=Settings, **sections)
+    model: type[_Sourced] = pydantic.create_model(
+        "Configuration", __base__=_Sourced, **general, **jobs
+    )
+    return model
 
 
-def load(file: Path | None, flags: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings from `file` (None: the default one, if it exists), variables and flags.
+@cache
+def _section_model(section: type) -> type[BaseModel]:
+    model: type[BaseModel] = pydantic.create_model(
+        section.__name__, __config__=ConfigDict(extra="forbid"), **_fields(section)
+    )
+    return model
 
-    flags: {"scan.interval_seconds": "600"}; values are read as YAML. Raises ConfigError.
-    """
+
+def _fields(section: type) -> dict[str, Any]:
+    return {entry.name: _field(types_of(section)[entry.name], entry) for entry in fields(section)}
+
+
+def _field(kind: Any, entry: Field[Any]) -> tuple[Any, Any]:
+    if isinstance(kind, type) and is_dataclass(kind):
+        model = _section_model(kind)
+        return model, pydantic.Field(default_factory=model)
+    bounds = {name: entry.metadata[name] for name in BOUNDS if name in entry.metadata}
+    if entry.default_factory is not MISSING:
+        info = pydantic.Field(default_factory=entry.default_factory, **bounds)
+    else:
+        info = pydantic.Field(default=entry.default, **bounds)
+    parse = entry.metadata["parse"]
+    return (kind if parse is None else _parsed(kind, parse)), info
+
+
+def _parsed(kind: Any, parse: Callable[[str], Any]) -> Any:
+    """Return the type whose strings (those in a list, for a list) go through `parse`."""
+    if kind is str:
+        return Annotated[str, AfterValidator(parse)]
+    item = BeforeValidator(lambda value: parse(str(value)))
+    if get_origin(kind) is tuple:
+        return tuple[Annotated[get_args(kind)[0], item], ...]
+    parts = [_parsed(p, parse) if get_origin(p) is tuple else p for p in get_args(kind)]
+    return parts[0] | parts[1] if len(parts) > 1 else Annotated[kind, item]
+
+
+def read(file: Path | None, flags: Mapping[str, str]) -> Settings:
+    """Return the settings. flags: {"scan.interval_seconds": "600"}, in YAML. Raises ConfigError."""
     contents = _read(file or DEFAULT_FILE, must_exist=file is not None)
     given: dict[str, Any] = {}
-    for key, text in (flags or {}).items():
+    for key, text in flags.items():
         _put(given, key.split("."), _value(key, text))
     unknown = list(_unknown_variables())
     try:
-        settings = model()(flags=given, file=contents)  # type: ignore[call-arg]  # read by the sources
+        checked = _model()(flags=given, file=contents)  # type: ignore[call-arg]  # for the sources
     except ValidationError as exc:
         raise ConfigError(unknown + [_problem(dict(error)) for error in exc.errors()]) from exc
     except SettingsError as exc:
         raise ConfigError([*unknown, *(_not_json() or [str(exc)])]) from exc
     if unknown:
         raise ConfigError(unknown)
-    return settings
+    return _settings(checked)
 
 
-def leaves(section: type[BaseModel] | None = None, path: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield every setting there is: its path ("scan.interval_seconds") and its field."""
-    for name, info in (section or model()).model_fields.items():
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from leaves(inner, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", info
+def _settings(checked: BaseModel) -> Settings:
+    problems, built = [], {}
+    for name, section in sections().items():
+        value = getattr(checked, name)
+        try:
+            built[name] = _build(section, value) if isinstance(value, BaseModel) else value
+        except ValueError as exc:  # options that do not go together: the section's own check
+            problems.append(f"{name}: {exc}")
+    if problems:
+        raise ConfigError(problems)
+    general = {entry.name: built.pop(entry.name) for entry in fields(General)}
+    return Settings(**general, jobs=built)
 
 
-def allowed(info: FieldInfo) -> str:
-    """Say what a setting may be: "whole number, at least 60"."""
-    bounds = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    limits = [
-        f"{word} {getattr(constraint, name)}"
-        for constraint in info.metadata
-        for name, word in bounds.items()
-        if hasattr(constraint, name)
-    ]
-    return ", ".join([_type_name(info.annotation), *limits])
-
-
-_TYPE_NAMES = {
-    bool: "true or false",
-    int: "whole number",
-    float: "number",
-    str: "text",
-    Path: "path",
-}
-
-
-def _type_name(annotation: Any) -> str:
-    if name := _TYPE_NAMES.get(annotation):
-        return name
-    if hasattr(annotation, "__metadata__"):  # Annotated: the validators are no part of the name
-        return _type_name(annotation.__origin__)
-    inner = [part for part in get_args(annotation) if part is not ...]
-    if getattr(annotation, "__origin__", None) is tuple:
-        return f"list of {_type_name(inner[0])}"
-    if inner and all(isinstance(part, str) for part in inner):
-        return " or ".join(inner)
-    names = dict.fromkeys(_type_name(part) for part in inner if part is not type(None))
-    return " or ".join(names) or {
-        "IPv4Network": "IPv4 network",
-        "IPv6Network": "IPv6 network",
-        "IPv4Address": "IPv4 address",
-        "IPv6Address": "IPv6 address",
-    }.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
+def _build(section: type, values: BaseModel) -> Any:
+    return section(
+        **{
+            name: _build(types_of(section)[name], value) if isinstance(value, BaseModel) else value
+            for name, value in values
+        }
+    )
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -191,7 +169,7 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     if contents is None:
         return {}
     if not isinstance(contents, dict) or not all(isinstance(key, str) for key in contents):
-        raise ConfigError([f"{file}: it must hold sections ({', '.join(model().model_fields)})"])
+        raise ConfigError([f"{file}: it must hold sections ({', '.join(sections())})"])
     return contents
 
 
@@ -210,7 +188,7 @@ def _put(into: dict[str, Any], path: list[str], value: Any) -> None:
 
 def _unknown_variables() -> Iterator[str]:
     """pydantic-settings passes over a variable whose first part it does not know: we do not."""
-    known = list(model().model_fields)
+    known = list(sections())
     for variable in sorted(os.environ):
         if variable.upper().startswith(PREFIX) and variable not in _NOT_SETTINGS:
             section = variable[len(PREFIX) :].split("__")[0].lower()
@@ -221,14 +199,11 @@ def _unknown_variables() -> Iterator[str]:
 
 def _not_json() -> list[str]:
     """Name the variables that stand for lists, but are no JSON: pydantic-settings does not."""
-    lists = {
-        f"{PREFIX}{path.upper().replace('.', '__')}": allowed(info)
-        for path, info in leaves()
-        if "list" in allowed(info)
-    }
     problems = []
-    for variable, what in lists.items():
-        if (text := os.environ.get(variable)) is not None:
+    for path, kind, entry in all_leaves():
+        variable = f"{PREFIX}{path.upper().replace('.', '__')}"
+        text = os.environ.get(variable)
+        if text is not None and "list" in (what := allowed(kind, entry)):
             try:
                 json.loads(text)
             except ValueError:
@@ -239,27 +214,28 @@ def _not_json() -> list[str]:
 def _problem(error: dict[str, Any]) -> str:
     """Return one sentence on one error of pydantic: key, value, what is allowed."""
     path = [str(part) for part in error["loc"] if not isinstance(part, int)]
-    section, names = _section(path[:-1])
+    section = _section(path[:-1])
     key, value = ".".join(path), _shown(error["input"])
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key (its value is {value}){_nearest(path[-1], names)}"
-    info = section.model_fields.get(path[-1]) if section and path else None
     what = error["msg"].removeprefix("Value error, ")
-    if info is None or error["type"] == "value_error":
-        return f"{key or 'configuration'}: {what}" if error["type"] == "value_error" else (
-            f"{key}: {value} is not allowed: {what}"
-        )
-    return f"{key}: {value} is not allowed: {what} (allowed: {allowed(info)})"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key (its value is {value}){_nearest(path[-1], list(section))}"
+    if error["type"] == "value_error":
+        return f"{key}: {what}"
+    may_be = {p: allowed(kind, entry) for p, kind, entry in all_leaves()}
+    # A union's loc ends with the name of the member that did not fit.
+    while path and ".".join(path) not in may_be:
+        path.pop()
+    hint = f" (allowed: {may_be['.'.join(path)]})" if path else ""
+    return f"{'.'.join(path) or key}: {value} is not allowed: {what}{hint}"
 
 
-def _section(path: list[str]) -> tuple[type[BaseModel] | None, list[str]]:
-    section: Any = model()
+def _section(path: list[str]) -> Mapping[str, Any]:
+    """Return {name: type} of what may stand there."""
+    known: Mapping[str, Any] = sections()
     for name in path:
-        info = section.model_fields.get(name)
-        section = info.annotation if info else None
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            return None, []
-    return section, list(section.model_fields)
+        kind = known.get(name)
+        known = types_of(kind) if isinstance(kind, type) and is_dataclass(kind) else {}
+    return known
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -272,5 +248,17 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"  # noqa: PLR2004 - a terminal's width
 
 
-def _first_line(options: type[BaseModel]) -> str:
-    return (options.__doc__ or "").strip().splitlines()[0]
+def main() -> int:
+    """Read the order from standard input; write the settings, or the list of problems, pickled."""
+    order = json.load(sys.stdin)
+    result: Settings | list[str]
+    try:
+        result = read(None if order["file"] is None else Path(order["file"]), order["flags"])
+    except ConfigError as exc:
+        result = exc.problems
+    sys.stdout.buffer.write(pickle.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

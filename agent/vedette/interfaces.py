@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable
-
-from pydantic import BaseModel, Field
+from dataclasses import dataclass
 
 from vedette.edges.host import InterfaceAddress
+from vedette.option import setting
 
 # Made by container engines, hypervisors and VPN-less plumbing; wireguard and tun are real networks.
 _VIRTUAL = re.compile(
@@ -16,16 +16,17 @@ _VIRTUAL = re.compile(
 _LOOPBACK = re.compile(r"lo\d*$|Loopback", re.IGNORECASE)
 
 
-class Selection(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Selection:
     """Which interfaces to look at. Part of the options of a job."""
 
-    include_loopback: bool = Field(default=False, description="Whether loopback counts.")
-    include_link_local: bool = Field(
-        default=False, description="Whether link-local addresses (169.254/16, fe80::/10) count."
+    include_loopback: bool = setting(default=False, text="Whether loopback counts.")
+    include_link_local: bool = setting(
+        default=False, text="Whether link-local addresses (169.254/16, fe80::/10) count."
     )
-    include_virtual: bool = Field(
+    include_virtual: bool = setting(
         default=False,
-        description="Whether interfaces of containers and virtual machines (docker0, veth…) count.",
+        text="Whether interfaces of containers and virtual machines (docker0, veth…) count.",
     )
 
     def chosen(self, names: Iterable[str]) -> list[str]:

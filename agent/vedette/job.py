@@ -11,27 +11,25 @@ from threading import Event
 from typing import Any, Generic, Protocol, TypeVar
 
 from prometheus_client.metrics_core import Metric
-from pydantic import BaseModel, ConfigDict, Field
+
+from vedette.option import setting
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-class JobOptions(BaseModel):
+TIMEOUT_TEXT = "A run that takes longer is given up and counted as timed_out."
+SPLAY_TEXT = "The first run starts this much later at most; each host has its own fixed share."
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
     """What every job can be told. A job's own `Options` adds to it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    enabled: bool = Field(default=True, description="Whether the job runs at all.")
-    interval_seconds: int = Field(default=60, gt=0, description="Time between starts.")
-    timeout_seconds: float = Field(
-        default=30, gt=0, description="A run that takes longer is given up and counted as timed_out."
-    )
-    splay_seconds: float = Field(
-        default=0,
-        ge=0,
-        description="The first run starts this much later at most; each host has its own fixed share.",
-    )
+    enabled: bool = setting(default=True, text="Whether the job runs at all.")
+    interval_seconds: int = setting(60, "Time between starts.", gt=0)
+    timeout_seconds: float = setting(30.0, TIMEOUT_TEXT, gt=0)
+    splay_seconds: float = setting(0.0, SPLAY_TEXT, ge=0)
 
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)

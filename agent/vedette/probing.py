@@ -79,6 +79,20 @@ class Listeners:
             )
         ]
 
+    def numbers(self, transport: str, at: Iterable[Address], within: str) -> list[int]:
+        """Return the ports that have a socket at one of these addresses. within: "1-1024,8080"."""
+        if not within:
+            return []
+        ranges = [part.partition("-") for part in within.split(",")]
+        wanted = [range(int(low), int(high or low) + 1) for low, _, high in ranges]
+        return sorted(
+            number
+            for kind, number in self._by_port
+            if kind == transport
+            and any(number in part for part in wanted)
+            and any(self.serving((address, kind, number)) for address in at)
+        )
+
     def identity(self, key: Key) -> str:
         """Return what changes when another program listens, "" where nothing can be seen."""
         return " ".join(sorted({listener.identity for listener in self.serving(key)}))

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.config import Settings
+from vedette.settings import Settings
 from vedette.edges import host, nmap
 
 # Before the first release: a clock that stands there was never set.

@@ -6,6 +6,7 @@ No decisions here: what is virtual, real or worth showing is for the jobs to say
 import hashlib
 import os
 import platform
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from vedette.errors import BadOutput
 Address = IPv4Address | IPv6Address
 
 _MACHINE_ID = Path("/etc/machine-id")
+_INTERPRETER = re.compile(r"(python|perl|ruby|node|java|php|lua|bash|dash|sh|beam|mono|dotnet)")
 _OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 
 
@@ -189,7 +191,10 @@ def _program(pid: int | None) -> tuple[str, str]:
         process = psutil.Process(pid)
         executable = process.exe()
         facts = Path(f"/proc/{pid}/exe").stat() if os.name == "posix" else Path(executable).stat()
-        marks = (executable, facts.st_ino, facts.st_mtime_ns, *process.cmdline())
+        # Of an interpreter the program is in the command line. Of others it is left out: daemons
+        # write their state into it (sshd: "0 of 10-100 startups").
+        told = process.cmdline() if _INTERPRETER.match(Path(executable).name) else ()
+        marks = (executable, facts.st_ino, facts.st_mtime_ns, *told)
     except (psutil.Error, OSError):
         return "", ""
     return process.name(), hashlib.sha256(repr(marks).encode()).hexdigest()[:16]

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from pydantic import Field
 
 from vedette.edges import host, nmap
-from vedette.job import Context, Fact, Facts, Job, JobOptions
+from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
+from vedette.option import setting
 from vedette.scanned import Address, Scan
 
 UNDETERMINED = "undetermined"
@@ -23,19 +23,16 @@ _NETWORK_DEVICES = frozenset(
 _OPEN_PORTS, _CLOSED_PORTS = 4, 3
 
 
+@dataclass(frozen=True, kw_only=True)
 class Options(JobOptions):
     """Operating systems."""
 
-    interval_seconds: int = Field(default=3600, ge=60, description="Time between starts.")
-    timeout_seconds: float = Field(
-        default=600, gt=0, description="A run that takes longer is given up and counted as timed_out."
-    )
-    host_seconds: int = Field(
-        default=30, gt=0, description="nmap gives up on a host after this long."
-    )
-    active: bool = Field(
+    interval_seconds: int = setting(3600, "Time between starts.", ge=60)
+    timeout_seconds: float = setting(600.0, TIMEOUT_TEXT, gt=0)
+    host_seconds: int = setting(30, "nmap gives up on a host after this long.", gt=0)
+    active: bool = setting(
         default=True,
-        description="Whether nmap -O is used; this host's own word (os-release) is always heard.",
+        text="Whether nmap -O is used; this host's own word (os-release) is always heard.",
     )
 
 

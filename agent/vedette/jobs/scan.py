@@ -5,19 +5,17 @@ it (see probing.py). The snapshot comes in as many steps: what is open is shown 
 what it is.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Any, Self
+from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from vedette import __version__, log, probing, targets
+from vedette import __version__, probing, targets
 from vedette.edges import host, nmap
 from vedette.interfaces import Selection
-from vedette.job import Context, Fact, Facts, Job, JobOptions
+from vedette.job import SPLAY_TEXT, TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
+from vedette.option import setting
 from vedette.probing import Key, Listeners, Memory
 from vedette.risk import score
 from vedette.scanned import Address, Port, Scan, Service
@@ -28,74 +26,63 @@ _OWN = Service("http", "vedette", __version__, probed=True)
 _SWEEP, _LIGHT, _DEEP = 0.0, 0.2, 0.6
 
 
-def _network(value: object) -> object:
-    return targets.parse(value) if isinstance(value, str) else value
-
-
-def _port(value: object) -> object:
-    transport, number = targets.parse_port(str(value))
+def _port(text: str) -> str:
+    transport, number = targets.parse_port(text)
     return f"{transport}/{number}"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Options(JobOptions, Selection):
     """Open ports, services, versions and risk."""
 
-    interval_seconds: int = Field(default=900, ge=10, description="Time between starts.")
-    timeout_seconds: float = Field(
-        default=1800, gt=0, description="A run that takes longer is given up and counted as timed_out."
-    )
-    splay_seconds: float = Field(
-        default=2,
-        ge=0,
-        description="The first run starts this much later at most; each host has its own fixed share.",
-    )
-    include_loopback: bool = Field(
+    interval_seconds: int = setting(900, "Time between starts.", ge=10)
+    timeout_seconds: float = setting(1800.0, TIMEOUT_TEXT, gt=0)
+    splay_seconds: float = setting(2.0, SPLAY_TEXT, ge=0)
+    include_loopback: bool = setting(
         default=True,
-        description="Whether what listens on loopback alone is looked for and shown as well.",
+        text="Whether what listens on loopback alone is looked for and shown as well.",
     )
-    this_host: bool = Field(default=True, description="Whether this host's addresses are scanned.")
-    networks: tuple[Annotated[targets.Network, BeforeValidator(_network)], ...] = Field(
-        default=(),
-        description="Networks to scan as well, in CIDR notation.",
+    this_host: bool = setting(default=True, text="Whether this host's addresses are scanned.")
+    networks: tuple[targets.Network, ...] = setting(
+        (), "Networks to scan as well, in CIDR notation.", parse=targets.parse
     )
-    allow_public: bool = Field(
-        default=False, description="Whether `networks` may be public: the second switch for that."
+    allow_public: bool = setting(
+        default=False, text="Whether `networks` may be public: the second switch for that."
     )
-    tcp_ports: Annotated[str, AfterValidator(targets.parse_ports)] = Field(
-        default="1-65535", description="TCP ports to sweep, like 1-1024,8080."
+    tcp_ports: str = setting(
+        "1-65535", "TCP ports to sweep, like 1-1024,8080.", parse=targets.parse_ports
     )
-    udp: bool = Field(default=False, description="Whether UDP ports are scanned as well.")
-    udp_ports: Annotated[str, AfterValidator(targets.parse_ports)] = Field(
-        default="53,67,69,111,123,137,161,389,500,514,1194,1900,4500,5353,11211,51820",
-        description="UDP ports to scan if `udp` is on. Keep it short: closed ones answer slowly.",
+    udp: bool = setting(default=False, text="Whether UDP ports are scanned as well.")
+    udp_ports: str = setting(
+        "53,67,69,111,123,137,161,389,500,514,1194,1900,4500,5353,11211,51820",
+        "UDP ports to scan if `udp` is on. Keep it short: closed ones answer slowly.",
+        parse=targets.parse_ports,
     )
-    expected_ports: tuple[Annotated[str, BeforeValidator(_port)], ...] | None = Field(
-        default=None,
-        description="Allow-list, like [tcp/22, 443]: what else is open off loopback is unexpected,"
-        " what is not open is missing. Unset: nothing is judged.",
+    expected_ports: tuple[str, ...] | None = setting(
+        None,
+        "Allow-list, like [tcp/22, 443]: what else is open off loopback is unexpected, what is not"
+        " open is missing. Unset: nothing is judged.",
+        parse=_port,
     )
-    packets_per_second: int = Field(
-        default=1000, gt=0, description="Ceiling for networks other than this host."
+    packets_per_second: int = setting(
+        1000, "Ceiling for networks other than this host.", gt=0
     )
-    refresh_seconds: int = Field(
-        default=86_400,
+    refresh_seconds: int = setting(
+        86_400,
+        "A port is asked again after this long, unless the program that listens there is known to"
+        " be the same; an unknown service gets its deep pass at most this often.",
         ge=0,
-        description="A port is asked again after this long, unless the program that listens there"
-        " is known to be the same; an unknown service gets its deep pass at most this often.",
     )
-    probe_seconds: float = Field(
-        default=120, gt=0, description="Budget of one run's light version detection."
+    probe_seconds: float = setting(
+        120.0, "Budget of one run's light version detection.", gt=0
     )
-    deep_probe_seconds: float = Field(
-        default=300,
-        ge=0,
-        description="Budget of the deep pass for what stayed unknown; 0 switches it off.",
+    deep_probe_seconds: float = setting(
+        300.0, "Budget of the deep pass for what stayed unknown; 0 switches it off.", ge=0
     )
 
-    @model_validator(mode="after")
-    def _only_what_may_be_scanned(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse what may not be scanned. Raises ValueError."""
         targets.check(self.networks, allow_public=self.allow_public)
-        return self
 
 
 @dataclass(slots=True)
@@ -147,25 +134,37 @@ def sweep(run: _Run) -> None:
     for version in (4, 6):
         own = [address for address in run.own if address.version == version]
         others = [network for network in run.options.networks if network.version == version]
+        run.up.update(own)  # they are ours, whatever a firewall says
         run.targets += len(own) + sum(network.num_addresses for network in others)
         tell = run.progress(_SWEEP, _LIGHT, f"sweeping IPv{version}")
-        if own:
-            run.up.update(own)  # they are ours, whatever a firewall says
-            _sweep(run, ["-Pn", "-T4"], own, tell)
+        tcp, udp = run.options.tcp_ports, run.options.udp_ports if run.options.udp else ""
+        if real := [address for address in own if not address.is_loopback]:
+            _sweep(run, _UNHURRIED, real, tcp, udp, tell)
+        if loopback := [address for address in own if address.is_loopback]:
+            # Nothing can answer there but a socket of this host: only these are asked.
+            tcp = ",".join(map(str, run.listeners.numbers("tcp", loopback, within=tcp)))
+            udp = ",".join(map(str, run.listeners.numbers("udp", loopback, within=udp)))
+            _sweep(run, _UNHURRIED, loopback, tcp, udp, tell)
         if others:
-            _sweep(run, ["-T3", "--max-rate", str(run.options.packets_per_second)], others, tell)
+            pace = ("-T3", "--max-rate", str(run.options.packets_per_second))
+            tcp, udp = run.options.tcp_ports, run.options.udp_ports if run.options.udp else ""
+            _sweep(run, pace, others, tcp, udp, tell)
     _drop_echoes(run)
 
 
+# This host has no network to be gentle to; and it is up, whatever a firewall says.
+_UNHURRIED = ("-Pn", "-T4")
+
+
 def _sweep(
-    run: _Run, pace: list[str], asked: list[Any], tell: nmap.Progress
+    run: _Run, pace: tuple[str, ...], asked: list[Any], tcp: str, udp: str, tell: nmap.Progress
 ) -> None:
-    kinds = [["-sS" if run.raw else "-sT", "-p", run.options.tcp_ports]]
-    if run.options.udp and run.raw:
-        kinds.append(["-sU", "-p", run.options.udp_ports])
+    kinds = [("-sS" if run.raw else "-sT", "-p", tcp)] if tcp else []
+    if udp and run.raw:
+        kinds.append(("-sU", "-p", udp))
     for kind in kinds:
         report = nmap.run(
-            ["-n", *pace, *kind],
+            ("-n", *pace, *kind),
             asked,
             raw=run.raw,
             timeout_seconds=run.options.timeout_seconds,

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from pydantic import Field
 
 from vedette.edges import host
 from vedette.edges.capture_process import CaptureProcess, Summary
 from vedette.errors import NotPermitted
 from vedette.interfaces import Selection
-from vedette.job import Context, Fact, Facts, Job, JobOptions
+from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
+from vedette.option import setting
 from vedette.scanned import Scan
 
 Count = tuple[int, int]  # packets, bytes
@@ -26,22 +26,17 @@ _NEIGHBOURS_KEPT = 1024
 _NEIGHBOURS_SHOWN = 32
 
 
+@dataclass(frozen=True, kw_only=True)
 class Options(JobOptions, Selection):
     """Traffic by protocol, service and peer; neighbours."""
 
-    interval_seconds: int = Field(
-        default=10, ge=1, description="Length of a window. Capture itself never pauses."
+    interval_seconds: int = setting(10, "Length of a window. Capture itself never pauses.", ge=1)
+    timeout_seconds: float = setting(60.0, TIMEOUT_TEXT, gt=0)
+    include_loopback: bool = setting(default=True, text="Whether loopback counts.")
+    interfaces: tuple[str, ...] = setting(
+        (), "Interfaces to capture on. Empty: all that count."
     )
-    timeout_seconds: float = Field(
-        default=60, gt=0, description="A run that takes longer is given up and counted as timed_out."
-    )
-    include_loopback: bool = Field(default=True, description="Whether loopback counts.")
-    interfaces: tuple[str, ...] = Field(
-        default=(), description="Interfaces to capture on. Empty: all that count."
-    )
-    peers: int = Field(
-        default=10, ge=0, le=100, description="How many peers get a series of their own."
-    )
+    peers: int = setting(10, "How many peers get a series of their own.", ge=0, le=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

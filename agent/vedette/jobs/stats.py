@@ -4,20 +4,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from pydantic import Field
 
 from vedette.edges import host
 from vedette.interfaces import Selection
-from vedette.job import Context, Fact, Facts, Job, JobOptions
+from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
+from vedette.option import setting
 
 
+@dataclass(frozen=True, kw_only=True)
 class Options(JobOptions, Selection):
     """Addresses, processors, memory, file systems, interface speeds."""
 
-    interval_seconds: int = Field(default=5, ge=1, description="Time between starts.")
-    timeout_seconds: float = Field(
-        default=10, gt=0, description="A run that takes longer is given up and counted as timed_out."
-    )
+    interval_seconds: int = setting(5, "Time between starts.", ge=1)
+    timeout_seconds: float = setting(10.0, TIMEOUT_TEXT, gt=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,35 +1,34 @@
 """The section `publish:` of the configuration."""
 
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from pydantic import BaseModel, ConfigDict, Field
+from vedette.option import setting
 
 
-class Expose(BaseModel):
-    """Serve /metrics, the page and the inventory over HTTP."""
+@dataclass(frozen=True, kw_only=True)
+class Expose:
+    """The HTTP server: /metrics, the page and the inventory."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    enabled: bool = Field(default=True, description="Whether to serve at all.")
-    address: IPv4Address | IPv6Address = Field(
-        default=IPv4Address("127.0.0.1"),
-        description="Address to listen on. 0.0.0.0 or :: lets other hosts scrape this one.",
+    enabled: bool = setting(default=True, text="Whether to serve at all.")
+    address: IPv4Address | IPv6Address = setting(
+        IPv4Address("127.0.0.1"),
+        "Address to listen on. 0.0.0.0 or :: lets other hosts scrape this one.",
     )
-    port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes any free one.")
-    max_connections: int = Field(
-        default=512, ge=8, description="Beyond this, new connections are closed at once."
+    port: int = setting(8000, "TCP port; 0 takes any free one.", ge=0, le=65535)
+    max_connections: int = setting(
+        512, "Beyond this, new connections are closed at once.", ge=8
     )
 
 
-class Options(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """How what was seen leaves the host."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    expose: Expose = Field(default_factory=Expose, description="The HTTP server.")
-    max_series: int = Field(
-        default=1000,
-        ge=100,
-        description="Ceiling of exposed series that no input can pass; the rest is counted in"
+    expose: Expose = setting(default_factory=Expose)
+    max_series: int = setting(
+        1000,
+        "Ceiling of exposed series that no input can pass; the rest is counted in"
         " vedette_series_dropped_total.",
+        ge=100,
     )

@@ -1,0 +1,108 @@
+"""The settings of the agent, and how they are had: from a child that reads the configuration.
+
+Reading it takes pydantic-settings (10 MiB, a quarter of a second), which the agent needs for a
+moment only: so `config.py` runs in a process of its own, and hands over what it has checked.
+"""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from vedette import jobs, log
+from vedette.errors import ConfigError
+from vedette.job import Job, JobOptions
+from vedette.option import leaves, setting, types_of
+from vedette.publish.options import Options as Publish
+
+DEFAULT_FILE = Path("/etc/vedette/config.yaml")
+_READ_SECONDS = 60.0
+
+
+def _state_directory() -> Path:
+    """systemd's, else the system's for root, else the user's (XDG Base Directory Specification)."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if os.name == "posix" and os.geteuid() == 0:
+        return Path("/var/lib/vedette")
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "vedette"
+
+
+@dataclass(frozen=True, kw_only=True)
+class General:
+    """What is not part of a section."""
+
+    state_directory: Path = setting(
+        default_factory=_state_directory,
+        text="Where the history is kept. Default: $STATE_DIRECTORY, else /var/lib/vedette for root,"
+        " ~/.local/state/vedette for others.",
+    )
+    log_level: log.Level = setting("info", "The least level that is logged.")
+    log_format: log.Format = setting("text", "Log lines as text or as JSON.")
+    publish: Publish = setting(default_factory=Publish, text="How what was seen leaves the host.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(General):
+    """All settings. jobs: {name: its section}."""
+
+    jobs: Mapping[str, JobOptions]
+
+    def enabled_jobs(self) -> dict[str, tuple[Job[Any, Any], JobOptions]]:
+        """Return {name: (job, its options)} of the jobs that are switched on."""
+        return {
+            name: (job, self.jobs[name])
+            for name, job in jobs.found().items()
+            if self.jobs[name].enabled
+        }
+
+
+def all_leaves() -> Iterator[tuple[str, Any, Field[Any]]]:
+    """Yield every setting there is: its path ("scan.interval_seconds"), its type, its field."""
+    yield from leaves(General)
+    for name, job in jobs.found().items():
+        yield from leaves(job.options, f"{name}.")
+
+
+def sections() -> dict[str, Any]:
+    """Return {name: type} of all that may stand at the top of the file."""
+    general = {entry.name: types_of(General)[entry.name] for entry in fields(General)}
+    return general | {name: job.options for name, job in jobs.found().items()}
+
+
+class Reading:
+    """A configuration being read, in a child, while the caller does something else."""
+
+    def __init__(self, file: Path | None, flags: Mapping[str, str]) -> None:
+        """Start to read. file None: the default one, if it exists. flags: {path: YAML text}."""
+        self._child = subprocess.Popen(  # noqa: S603 - ourselves; what was typed goes by the pipe
+            [sys.executable, "-P", "-m", "vedette.config"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._order = json.dumps({"file": None if file is None else str(file), "flags": flags})
+
+    def settings(self) -> Settings:
+        """Return what was read. Raises ConfigError."""
+        try:
+            answer, _ = self._child.communicate(self._order.encode(), timeout=_READ_SECONDS)
+        except subprocess.TimeoutExpired as exc:
+            self._child.kill()
+            raise ConfigError([f"reading it took more than {_READ_SECONDS:.0f} s"]) from exc
+        if self._child.returncode != 0:
+            raise ConfigError([f"reading it ended with status {self._child.returncode}"])
+        result = pickle.loads(answer)  # noqa: S301 - written by our own child
+        if isinstance(result, list):
+            raise ConfigError(result)
+        settings: Settings = result
+        return settings
+
+
+def load(file: Path | None = None, flags: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings from the file, VEDETTE_… variables and flags. Raises ConfigError."""
+    return Reading(file, flags or {}).settings()
