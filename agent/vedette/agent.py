@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import Event
 
 from vedette import log
-from vedette.settings import Settings
 from vedette.edges import host, nmap
 from vedette.history import History
 from vedette.jobs import sniff
@@ -17,6 +16,7 @@ from vedette.publish.inventory import inventory
 from vedette.publish.server import HTML, JSON, PLAIN, Answer, Server
 from vedette.runner import Runner
 from vedette.scanned import Scan
+from vedette.settings import Settings
 from vedette.store import Record, Store
 from vedette.timer import Timer
 

@@ -1,5 +1,6 @@
 """The command `vedette`. Exit codes: 0 done, 1 it did not work, 64 usage, 69 the address is taken,
-78 the configuration is refused (sysexits.h)."""
+78 the configuration is refused (sysexits.h).
+"""
 
 import argparse
 import faulthandler
@@ -34,20 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.argv[1:] = words[1:]
         return capture()
-    from vedette import settings  # noqa: PLC0415 - `capture` must not load it
+    from vedette.edges.config_process import ConfigProcess  # noqa: PLC0415 - it must be early
+
+    reader = ConfigProcess()
+    from vedette import settings  # noqa: PLC0415 - while the child loads what it needs
     from vedette.errors import ConfigError, JobError  # noqa: PLC0415
 
-    given = _parser().parse_args(words)
+    try:
+        given = _parser().parse_args(words)
+    except SystemExit:  # --help, or a usage error
+        reader.end()
+        raise
+    if given.command is _run:
+        from vedette import agent  # noqa: F401, PLC0415 - as above
     flags = {
         key.removeprefix("setting:"): value
         for key, value in vars(given).items()
         if key.startswith("setting:") and value is not None
     }
     try:
-        reading = settings.Reading(given.config, flags)
-        from vedette import agent  # noqa: F401, PLC0415 - loaded while the child reads
-
-        code: int = given.command(given, reading.settings())
+        code: int = given.command(given, settings.load(given.config, flags, reader))
     except ConfigError as exc:
         for problem in exc.problems:
             print(f"vedette: configuration: {problem}", file=sys.stderr)
@@ -90,9 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     add("run", _run, "Run the agent in the foreground.")
-    once = add(
-        "once", _once, "Run every job once and print the metrics.", formats=("text", "json")
-    )
+    once = add("once", _once, "Run every job once and print the metrics.", formats=("text", "json"))
     once.add_argument("--job", metavar="NAME", help="only this one (and those it builds on)")
     scan = add(
         "scan", _scan, "Scan this host, or the addresses given, and print what is open.",
@@ -100,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     scan.add_argument("target", nargs="*", metavar="TARGET", help="address or network (CIDR)")
     scan.add_argument(
-        "--allow-public", action="store_true", help="TARGET may be public: you are allowed to scan it"
+        "--allow-public",
+        action="store_true",
+        help="TARGET may be public: you are allowed to scan it",
     )
     report = add(
         "report", _report, "Run every job once and write the page as one HTML file.",
@@ -205,8 +212,8 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
     from vedette import log, targets, terminal  # noqa: PLC0415
     from vedette.edges import host  # noqa: PLC0415
     from vedette.history import History  # noqa: PLC0415
-    from vedette.jobs import scan as job  # noqa: PLC0415
     from vedette.job import Context  # noqa: PLC0415
+    from vedette.jobs import scan as job  # noqa: PLC0415
     from vedette.store import Store  # noqa: PLC0415
 
     log.start(settings.log_level, settings.log_format)

@@ -207,7 +207,9 @@ def _not_json() -> list[str]:
             try:
                 json.loads(text)
             except ValueError:
-                problems.append(f"{variable}: {_shown(text)} is not allowed: write a {what} as JSON")
+                problems.append(
+                    f"{variable}: {_shown(text)} is not allowed: write a {what} as JSON"
+                )
     return problems
 
 

@@ -45,7 +45,9 @@ class NotReady(JobError):
 
 BUG = "bug"
 REASONS = tuple(
-    sorted([BUG, *(kind.reason for kind in (ToolMissing, NotPermitted, TimedOut, BadOutput, NotReady))])
+    sorted(
+        [BUG, *(kind.reason for kind in (ToolMissing, NotPermitted, TimedOut, BadOutput, NotReady))]
+    )
 )
 
 

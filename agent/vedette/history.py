@@ -102,10 +102,7 @@ class History:
                 changes += _remember(connection, facts, at)
             connection.executemany(
                 "INSERT INTO change(at, kind, key, what, before, after) VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (c.at, c.kind, c.key, c.what, _text(c.before), _text(c.after))
-                    for c in changes
-                ],
+                [(c.at, c.kind, c.key, c.what, _text(c.before), _text(c.after)) for c in changes],
             )
             if changes:
                 _forget(connection)

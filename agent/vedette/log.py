@@ -87,4 +87,9 @@ def start(level: Level = "info", style: Format = "text") -> CountingHandler:
 
 def event(level: Level, message: str, *, trace: bool = False, **values: object) -> None:
     """Write one line: a constant message and what it is about. `trace`: add the current traceback."""
-    _ROOT.log(logging.getLevelNamesMapping()[level.upper()], message, exc_info=trace, extra={"values": values})
+    _ROOT.log(
+        logging.getLevelNamesMapping()[level.upper()],
+        message,
+        exc_info=trace,
+        extra={"values": values},
+    )

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.settings import Settings
 from vedette.edges import host, nmap
+from vedette.settings import Settings
 
 # Before the first release: a clock that stands there was never set.
 _EARLIEST = 1_790_000_000
@@ -30,13 +30,16 @@ def checks(settings: Settings) -> list[Check]:
         Check(
             "nmap",
             path is not None,
-            f"found: {path}" if path else "not installed; no ports are scanned"
-            " (Debian: apt-get install nmap)",
+            f"found: {path}"
+            if path
+            else "not installed; no ports are scanned (Debian: apt-get install nmap)",
         ),
         Check(
             "raw sockets",
             raw,
-            "permitted" if raw else "not permitted; no SYN scans, fingerprints, capture"
+            "permitted"
+            if raw
+            else "not permitted; no SYN scans, fingerprints, capture"
             " (run as root, or grant CAP_NET_RAW)",
         ),
         _state_directory(settings.state_directory),

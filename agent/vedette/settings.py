@@ -4,24 +4,20 @@ Reading it takes pydantic-settings (10 MiB, a quarter of a second), which the ag
 moment only: so `config.py` runs in a process of its own, and hands over what it has checked.
 """
 
-import json
 import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from vedette import jobs, log
+from vedette.edges.config_process import ConfigProcess
 from vedette.errors import ConfigError
 from vedette.job import Job, JobOptions
 from vedette.option import leaves, setting, types_of
 from vedette.publish.options import Options as Publish
 
 DEFAULT_FILE = Path("/etc/vedette/config.yaml")
-_READ_SECONDS = 60.0
 
 
 def _state_directory() -> Path:
@@ -75,34 +71,18 @@ def sections() -> dict[str, Any]:
     return general | {name: job.options for name, job in jobs.found().items()}
 
 
-class Reading:
-    """A configuration being read, in a child, while the caller does something else."""
+def load(
+    file: Path | None = None,
+    flags: Mapping[str, str] | None = None,
+    child: ConfigProcess | None = None,
+) -> Settings:
+    """Return the settings from the file, VEDETTE_… variables and flags. Raises ConfigError.
 
-    def __init__(self, file: Path | None, flags: Mapping[str, str]) -> None:
-        """Start to read. file None: the default one, if it exists. flags: {path: YAML text}."""
-        self._child = subprocess.Popen(  # noqa: S603 - ourselves; what was typed goes by the pipe
-            [sys.executable, "-P", "-m", "vedette.config"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._order = json.dumps({"file": None if file is None else str(file), "flags": flags})
-
-    def settings(self) -> Settings:
-        """Return what was read. Raises ConfigError."""
-        try:
-            answer, _ = self._child.communicate(self._order.encode(), timeout=_READ_SECONDS)
-        except subprocess.TimeoutExpired as exc:
-            self._child.kill()
-            raise ConfigError([f"reading it took more than {_READ_SECONDS:.0f} s"]) from exc
-        if self._child.returncode != 0:
-            raise ConfigError([f"reading it ended with status {self._child.returncode}"])
-        result = pickle.loads(answer)  # noqa: S301 - written by our own child
-        if isinstance(result, list):
-            raise ConfigError(result)
-        settings: Settings = result
-        return settings
-
-
-def load(file: Path | None = None, flags: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings from the file, VEDETTE_… variables and flags. Raises ConfigError."""
-    return Reading(file, flags or {}).settings()
+    file None: the default one, if it exists. flags: {"scan.interval_seconds": "600"}, in YAML.
+    child: one that was started earlier, to save the time.
+    """
+    result = (child or ConfigProcess()).read(file, flags or {})
+    if isinstance(result, list):
+        raise ConfigError(result)
+    settings: Settings = result
+    return settings

@@ -65,5 +65,3 @@ def parse_ports(text: str) -> str:
         if low > high:
             raise ValueError(f"{part!r}: the range runs backwards")
     return text
-
-

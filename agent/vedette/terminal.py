@@ -12,7 +12,13 @@ from vedette.edges import nmap
 from vedette.scanned import Scan
 from vedette.selfcheck import Check
 
-_COLOURS = {"none": "dim", "low": "green", "medium": "yellow", "high": "red", "critical": "bold red"}
+_COLOURS = {
+    "none": "dim",
+    "low": "green",
+    "medium": "yellow",
+    "high": "red",
+    "critical": "bold red",
+}
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:

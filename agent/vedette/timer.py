@@ -48,7 +48,9 @@ class Timer:
                     self._plan(*(str(tag) for tag in job.tags))
             self._scheduler.run_pending()
             each_tick()
-            soonest = self._first[0][0] - (time.monotonic() - start) if self._first else _TICK_SECONDS
+            soonest = (
+                self._first[0][0] - (time.monotonic() - start) if self._first else _TICK_SECONDS
+            )
             stop.wait(max(0.01, min(_TICK_SECONDS, soonest)))
 
     def _plan(self, name: str) -> None:

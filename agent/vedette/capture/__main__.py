@@ -61,9 +61,7 @@ def main() -> int:
         window = summary.Window(told.own, dict(told.ports))
         for name, link_type, frame, size in sockets.frames(start + arguments.window_seconds):
             window.add(name, decode.packet(frame, link_type), size)
-        line = window.as_json(
-            monotonic() - start, arguments.peers, sockets.dropped(), vendor_of
-        )
+        line = window.as_json(monotonic() - start, arguments.peers, sockets.dropped(), vendor_of)
         print(json.dumps(line, separators=(",", ":")), flush=True)
 
 

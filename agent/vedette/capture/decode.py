@@ -122,8 +122,10 @@ def _ipv6(frame: bytes, at: int) -> Packet:
             return _MALFORMED
         if number == _FRAGMENT and (frame[at + 2] << 8 | frame[at + 3]) & 0xFFF8:
             return Packet("fragment", source, destination)
-        units = 8 if number == _FRAGMENT else (
-            (frame[at + 1] + 2) * 4 if number == 51 else (frame[at + 1] + 1) * 8
+        units = (
+            8
+            if number == _FRAGMENT
+            else ((frame[at + 1] + 2) * 4 if number == 51 else (frame[at + 1] + 1) * 8)
         )
         number, at = frame[at], at + units
     return Packet("malformed", source, destination)
@@ -140,7 +142,9 @@ def _transport(number: int, frame: bytes, at: int, source: bytes, destination: b
 def _arp(frame: bytes, at: int) -> Packet:
     if len(frame) < at + _ARP_BODY.size:
         return _MALFORMED
-    hardware, network, mac_size, address_size, _, mac, sender, _, _ = _ARP_BODY.unpack_from(frame, at)
+    hardware, network, mac_size, address_size, _, mac, sender, _, _ = _ARP_BODY.unpack_from(
+        frame, at
+    )
     # Only Ethernet and IPv4 as they should be: other frames fake neighbours.
     if (hardware, network, mac_size, address_size) != (1, _IPV4, 6, 4):
         return _MALFORMED

@@ -98,7 +98,11 @@ class Window:
                 ["other", rest],
             ],
             "neighbours": [
-                [str(ip_address(address)), mac.hex(":"), vendor_of(mac.hex(":")) if vendor_of else ""]
+                [
+                    str(ip_address(address)),
+                    mac.hex(":"),
+                    vendor_of(mac.hex(":")) if vendor_of else "",
+                ]
                 for address, mac in sorted(self._neighbours.items())
             ],
             "dropped": dropped,

@@ -43,9 +43,7 @@ class CaptureProcess:
         self._not_before = 0.0
         self._stopped = False
 
-    def ensure(
-        self, interfaces: Sequence[str], window_seconds: float, peers: int
-    ) -> None:
+    def ensure(self, interfaces: Sequence[str], window_seconds: float, peers: int) -> None:
         """Have a child that captures on these interfaces. Raises what ended the last one."""
         arguments = (
             *("--window-seconds", str(window_seconds), "--peers", str(peers)),
@@ -63,7 +61,9 @@ class CaptureProcess:
 
     def tell(self, own: Iterable[Address], ports: Mapping[str, Sequence[int]]) -> None:
         """Say what is this host's: its addresses and its open ports."""
-        line = json.dumps({"own": [str(a) for a in own], "ports": {k: list(v) for k, v in ports.items()}})
+        line = json.dumps(
+            {"own": [str(a) for a in own], "ports": {k: list(v) for k, v in ports.items()}}
+        )
         child = self._child
         if line == self._told or child is None or child.stdin is None:
             return

@@ -36,7 +36,9 @@ _POLL_SECONDS = 0.25
 _PERCENT = re.compile(rb'<taskprogress [^>]*percent="([0-9.]+)"')
 # XML 1.0 knows no way to write these characters; nmap writes them all the same when a banner has
 # them, and one such banner would make every report unreadable.
-_FORBIDDEN = re.compile(rb"&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));")
+_FORBIDDEN = re.compile(
+    rb"&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));"
+)
 _RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 

@@ -64,18 +64,14 @@ class Options(JobOptions, Selection):
         " open is missing. Unset: nothing is judged.",
         parse=_port,
     )
-    packets_per_second: int = setting(
-        1000, "Ceiling for networks other than this host.", gt=0
-    )
+    packets_per_second: int = setting(1000, "Ceiling for networks other than this host.", gt=0)
     refresh_seconds: int = setting(
         86_400,
         "A port is asked again after this long, unless the program that listens there is known to"
         " be the same; an unknown service gets its deep pass at most this often.",
         ge=0,
     )
-    probe_seconds: float = setting(
-        120.0, "Budget of one run's light version detection.", gt=0
-    )
+    probe_seconds: float = setting(120.0, "Budget of one run's light version detection.", gt=0)
     deep_probe_seconds: float = setting(
         300.0, "Budget of the deep pass for what stayed unknown; 0 switches it off.", ge=0
     )
@@ -122,7 +118,8 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     yield build(run, known, settled=True)
 
     unknown = probing.representatives(
-        (key for key, memory in run.memories.items() if _wants_deep_pass(run, memory)), run.listeners
+        (key for key, memory in run.memories.items() if _wants_deep_pass(run, memory)),
+        run.listeners,
     )
     if unknown and options.deep_probe_seconds:
         _identify(run, unknown, deep=True)
@@ -370,7 +367,9 @@ def families(scan: Scan) -> Iterable[Metric]:
 
 
 def _host_families(scan: Scan) -> Iterable[Metric]:
-    count = _gauge("vedette_open_ports", "Ports found open at the last scan.", "address", "transport")
+    count = _gauge(
+        "vedette_open_ports", "Ports found open at the last scan.", "address", "transport"
+    )
     unexpected = _gauge(
         "vedette_unexpected_open_ports",
         "Open ports that are not on the allow-list, at the last scan.",
@@ -396,9 +395,7 @@ def _host_families(scan: Scan) -> Iterable[Metric]:
     for address in scan.addresses:
         here = [port for port in scan.ports if port.address == address]
         for transport in ("tcp", *(["udp"] if any(p.transport == "udp" for p in here) else [])):
-            count.add_metric(
-                [str(address), transport], len(scan.open_ports(address, transport))
-            )
+            count.add_metric([str(address), transport], len(scan.open_ports(address, transport)))
         if address in scan.missing:
             unexpected.add_metric([str(address)], sum(p.expected is False for p in here))
             missing.add_metric([str(address)], len(scan.missing[address]))

@@ -33,9 +33,7 @@ class Options(JobOptions, Selection):
     interval_seconds: int = setting(10, "Length of a window. Capture itself never pauses.", ge=1)
     timeout_seconds: float = setting(60.0, TIMEOUT_TEXT, gt=0)
     include_loopback: bool = setting(default=True, text="Whether loopback counts.")
-    interfaces: tuple[str, ...] = setting(
-        (), "Interfaces to capture on. Empty: all that count."
-    )
+    interfaces: tuple[str, ...] = setting((), "Interfaces to capture on. Empty: all that count.")
     peers: int = setting(10, "How many peers get a series of their own.", ge=0, le=100)
 
 
@@ -65,7 +63,11 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
         raise NotPermitted("capturing needs CAP_NET_RAW (run as root, or by the unit of systemd/)")
     found = host.addresses()
     scan = context.latest.get(Scan)
-    known = options.chosen(a.interface for a in found) if not options.interfaces else list(options.interfaces)
+    known = (
+        options.chosen(a.interface for a in found)
+        if not options.interfaces
+        else list(options.interfaces)
+    )
     CAPTURE.ensure(known, options.interval_seconds, options.peers)
     CAPTURE.tell(sorted({a.address for a in found}, key=str), _open_ports(scan, found))
     summaries = CAPTURE.fetch(options.interval_seconds + _GRACE_SECONDS, context.stop)
@@ -89,9 +91,7 @@ def _service_names(scan: Scan | None) -> dict[tuple[str, int], str]:
     return {(p.transport, p.number): p.service.name for p in scan.ports} if scan else {}
 
 
-def add(
-    sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str]
-) -> Sniff:
+def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str]) -> Sniff:
     """Return the counts with one more window in them."""
     protocols, counted = dict(sniff.protocols), dict(sniff.services)
     for interface, protocol, packets, size in summary["protocols"]:
@@ -117,7 +117,9 @@ def add(
     )
 
 
-def _count(counts: dict[tuple[object, ...], Count], key: tuple[object, ...], packets: int, size: int) -> None:
+def _count(
+    counts: dict[tuple[object, ...], Count], key: tuple[object, ...], packets: int, size: int
+) -> None:
     before = counts.get(key, (0, 0))
     counts[key] = before[0] + packets, before[1] + size
 

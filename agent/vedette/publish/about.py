@@ -17,7 +17,9 @@ def families(
 ) -> Iterable[Metric]:
     """Version, capabilities, log lines, and how the jobs are. dropped: {job: series}."""
     build = GaugeMetricFamily(
-        "vedette_build_info", "Version of the agent; always 1.", labels=["version", "python_version"]
+        "vedette_build_info",
+        "Version of the agent; always 1.",
+        labels=["version", "python_version"],
     )
     build.add_metric([__version__, platform.python_version()], 1)
     yield build

@@ -16,9 +16,7 @@ class Expose:
         "Address to listen on. 0.0.0.0 or :: lets other hosts scrape this one.",
     )
     port: int = setting(8000, "TCP port; 0 takes any free one.", ge=0, le=65535)
-    max_connections: int = setting(
-        512, "Beyond this, new connections are closed at once.", ge=8
-    )
+    max_connections: int = setting(512, "Beyond this, new connections are closed at once.", ge=8)
 
 
 @dataclass(frozen=True, kw_only=True)

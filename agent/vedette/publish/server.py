@@ -87,7 +87,9 @@ class Server:
         try:
             self._sockets = bind_sockets(port, address, backlog=128)
         except OSError as exc:
-            raise AddressInUse(f"cannot listen on {_netloc(address, port)}: {exc.strerror}") from exc
+            raise AddressInUse(
+                f"cannot listen on {_netloc(address, port)}: {exc.strerror}"
+            ) from exc
         name: tuple[str, int] = self._sockets[0].getsockname()[:2]
         return name
 

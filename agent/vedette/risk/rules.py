@@ -11,7 +11,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One weakness. services: nmap's names of those that have it. wider_than_loopback: it is none
-    on loopback. public_only: it is one on public addresses alone."""
+    on loopback. public_only: it is one on public addresses alone.
+    """
 
     id: str
     title: str
@@ -98,9 +99,33 @@ RULES = (
         5.3,
         0.3,
         frozenset(
-            "redis memcached memcache mongodb mongod mysql mariadb postgresql ms-sql-s oracle"
-            " oracle-tns cassandra couchdb elasticsearch wap-wsp amqp amqps mqtt rethinkdb zookeeper"
-            " riak neo4j influxdb db2 firebird".split()
+            [
+                "redis",
+                "memcached",
+                "memcache",
+                "mongodb",
+                "mongod",
+                "mysql",
+                "mariadb",
+                "postgresql",
+                "ms-sql-s",
+                "oracle",
+                "oracle-tns",
+                "cassandra",
+                "couchdb",
+                "elasticsearch",
+                "wap-wsp",
+                "amqp",
+                "amqps",
+                "mqtt",
+                "rethinkdb",
+                "zookeeper",
+                "riak",
+                "neo4j",
+                "influxdb",
+                "db2",
+                "firebird",
+            ]
         ),
         public_only=True,
     ),
@@ -111,7 +136,17 @@ RULES = (
         6.5,
         0.4,
         frozenset(
-            "microsoft-ds netbios-ssn nfs nfs_acl mountd rpcbind rsync afp iscsi".split()
+            [
+                "microsoft-ds",
+                "netbios-ssn",
+                "nfs",
+                "nfs_acl",
+                "mountd",
+                "rpcbind",
+                "rsync",
+                "afp",
+                "iscsi",
+            ]
         ),
         public_only=True,
     ),

@@ -62,9 +62,14 @@ def calculate_risk_score(
     """
     confidence = _PROBED if probed else _PORT_NUMBER_ONLY
     where = f"{exposure} address{f' {address}' if address else ''}"
-    known = f"{service} answered" if probed else f"{service} is guessed from port {transport}/{port}"
+    known = (
+        f"{service} answered" if probed else f"{service} is guessed from port {transport}/{port}"
+    )
     found = sorted(
-        (_finding(rule, exposure, confidence, where, known) for rule in rules.matching(service, exposure)),
+        (
+            _finding(rule, exposure, confidence, where, known)
+            for rule in rules.matching(service, exposure)
+        ),
         key=lambda finding: (-finding["score"], finding["finding"]),
     )
     findings = [f for f in found if f["confidence"] >= COUNTING_CONFIDENCE]
@@ -114,7 +119,9 @@ def host_score(port_scores: list[float]) -> float:
     if not port_scores:
         return 0.0
     further = sum(1 for score in port_scores if level_of(score) == "critical") - 1
-    return float(min(Decimal(10), Decimal(str(max(port_scores))) + Decimal("0.2") * max(0, further)))
+    return float(
+        min(Decimal(10), Decimal(str(max(port_scores))) + Decimal("0.2") * max(0, further))
+    )
 
 
 def _threat(likelihood: float) -> float:
@@ -127,7 +134,11 @@ def _exposure(exposure: Exposure) -> float:
 
 def _score(severity: float, likelihood: float, exposure: Exposure) -> float:
     # Decimals, half up: 4.45 is 4.5 for everybody who checks the sum by hand.
-    exact = Decimal(str(severity)) * Decimal(str(_threat(likelihood))) * Decimal(str(_exposure(exposure)))
+    exact = (
+        Decimal(str(severity))
+        * Decimal(str(_threat(likelihood)))
+        * Decimal(str(_exposure(exposure)))
+    )
     return float(min(Decimal(10), exact.quantize(Decimal("0.1"), ROUND_HALF_UP)))
 
 
