@@ -1,5 +1,7 @@
-"""The command `vedette`. Exit codes: 0 done, 1 it did not work, 64 usage, 69 the address is taken,
-78 the configuration is refused (sysexits.h).
+"""The command `vedette`.
+
+Exit codes: 0 done, 1 it did not work, and after sysexits.h 64 usage, 69 the address is taken, 78
+the configuration is refused.
 """
 
 import argparse
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = _Parser(prog="vedette", description="A sentry on every host.")
     parser.add_argument("--version", action="version", version=f"vedette {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument(
         "--config",
         type=Path,
@@ -185,7 +187,7 @@ def _report(given: argparse.Namespace, settings: Any) -> int:
 
 
 def _run_jobs(settings: Any, only: str | None) -> tuple[Any, bool]:
-    """Run each job once, or `only` that and what it builds on; return the agent, and if one failed."""
+    """Run each job once, or one and what it builds on; return the agent, and if one failed."""
     from vedette import log, terminal  # noqa: PLC0415
     from vedette.agent import Agent  # noqa: PLC0415
     from vedette.errors import ConfigError  # noqa: PLC0415

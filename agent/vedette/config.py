@@ -74,10 +74,8 @@ def _model() -> type[_Sourced]:
         for name, options in sections().items()
         if name not in general
     }
-    model: type[_Sourced] = pydantic.create_model(
-        "Configuration", __base__=_Sourced, **general, **jobs
-    )
-    return model
+    every: dict[str, Any] = general | jobs
+    return pydantic.create_model("Configuration", __base__=_Sourced, **every)
 
 
 @cache
@@ -111,7 +109,7 @@ def _parsed(kind: Any, parse: Callable[[str], Any]) -> Any:
         return Annotated[str, AfterValidator(parse)]
     item = BeforeValidator(lambda value: parse(str(value)))
     if get_origin(kind) is tuple:
-        return tuple[Annotated[get_args(kind)[0], item], ...]
+        return tuple[Annotated[get_args(kind)[0], item], ...]  # type: ignore[misc]  # made here
     parts = [_parsed(p, parse) if get_origin(p) is tuple else p for p in get_args(kind)]
     return parts[0] | parts[1] if len(parts) > 1 else Annotated[kind, item]
 

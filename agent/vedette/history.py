@@ -39,7 +39,7 @@ What = Literal["appeared", "disappeared", "changed"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is no longer as it was. before, after: the fact's value, None where it was not."""
+    """One thing that is not as it was. before, after: the fact's value, None where it was not."""
 
     at: float
     kind: str
@@ -67,7 +67,8 @@ class History:
         """Return all that is remembered of one kind: {key: Known}."""
         with self._lock:
             rows = self._connection.execute(
-                "SELECT key, value, detail, first_seen, last_seen, present FROM fact WHERE kind = ?",
+                "SELECT key, value, detail, first_seen, last_seen, present FROM fact"
+                " WHERE kind = ?",
                 (kind,),
             ).fetchall()
         return {

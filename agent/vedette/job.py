@@ -50,7 +50,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All facts of one kind ("port", "os", …) in a snapshot; `complete`: what is not named is gone."""
+    """All facts of one kind ("port", "os") in a snapshot. complete: what is not named is gone."""
 
     kind: str
     facts: tuple[Fact, ...]
@@ -59,7 +59,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is remembered of one fact. Times are Unix seconds; `present`: it was so when last looked."""
+    """What is remembered of one fact. Times: Unix seconds. present: it was so at the last look."""
 
     value: Mapping[str, Any]
     detail: Mapping[str, Any]

@@ -86,7 +86,7 @@ def start(level: Level = "info", style: Format = "text") -> CountingHandler:
 
 
 def event(level: Level, message: str, *, trace: bool = False, **values: object) -> None:
-    """Write one line: a constant message and what it is about. `trace`: add the current traceback."""
+    """Write one line: a constant message and what it is about. trace: add the traceback."""
     _ROOT.log(
         logging.getLevelNamesMapping()[level.upper()],
         message,

@@ -74,4 +74,5 @@ def _type_name(kind: Any) -> str:
         return " or ".join(get_args(kind))
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(_type_name(part) for part in get_args(kind) if part is not NoneType)
-    return _TYPE_NAMES.get(kind.__name__, kind.__name__)
+    name: str = kind.__name__
+    return _TYPE_NAMES.get(name, name)

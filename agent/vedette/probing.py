@@ -79,7 +79,7 @@ class Listeners:
             )
         ]
 
-    def numbers(self, transport: str, at: Iterable[Address], within: str) -> list[int]:
+    def numbers(self, transport: str, at: Collection[Address], within: str) -> list[int]:
         """Return the ports that have a socket at one of these addresses. within: "1-1024,8080"."""
         if not within:
             return []

@@ -15,12 +15,11 @@ _LEAST_SPACE = 64 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One result. needed: without it the agent does not work at all; else only a part is missing."""
+    """One result, in words."""
 
     what: str
     ok: bool
     says: str
-    needed: bool = False
 
 
 def checks(settings: Settings) -> list[Check]:
@@ -55,16 +54,14 @@ def _state_directory(directory: Path) -> Check:
         probe.unlink()
         free = shutil.disk_usage(directory).free
     except OSError as exc:
-        return Check("state directory", ok=False, says=f"{directory}: {exc.strerror}", needed=True)
+        return Check("state directory", ok=False, says=f"{directory}: {exc.strerror}")
     if free < _LEAST_SPACE:
-        return Check(
-            "state directory", ok=False, says=f"{directory}: {free >> 20} MiB left", needed=True
-        )
-    return Check("state directory", ok=True, says=f"{directory} is writable", needed=True)
+        return Check("state directory", ok=False, says=f"{directory}: {free >> 20} MiB left")
+    return Check("state directory", ok=True, says=f"{directory} is writable")
 
 
 def _clock() -> Check:
     now = time.time()
     sane = now > _EARLIEST
     text = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    return Check("clock", sane, text if sane else f"{text} is in the past", needed=True)
+    return Check("clock", sane, text if sane else f"{text} is in the past")

@@ -12,7 +12,7 @@ _LARGEST = 1 << 16
 
 
 def parse(text: str) -> Network:
-    """Return the network or the single address that a person has typed. Raises ValueError, in words.
+    """Return the network or single address that a person has typed. Raises ValueError, in words.
 
     Names are refused: what they stand for is somebody else's to change.
     """

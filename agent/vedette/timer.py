@@ -15,7 +15,7 @@ _JUMP_SECONDS = 2.0
 
 
 def share(identity: str, name: str) -> float:
-    """Return this host's fixed number in [0, 1) for `name`: hosts that start together spread out."""
+    """Return this host's fixed number in [0, 1): hosts that start together spread out."""
     return random.Random(f"{identity}/{name}").random()  # noqa: S311 - spread, not secrecy
 
 

@@ -19,7 +19,8 @@ _MPLS = frozenset({0x8847, 0x8848})
 _EXTENSIONS = frozenset({0, 43, 44, 51, 60, 135, 139, 140})
 _MOST_EXTENSIONS = 8
 _MOST_TAGS = 4
-_FRAGMENT = 44
+_FRAGMENT, _AUTHENTICATION = 44, 51
+_IPV4_HEADER, _IPV6_HEADER = 20, 40  # bytes, without options
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})  # TCP, UDP, DCCP, SCTP, UDP-Lite: ports come first
 
 _PORTS = struct.Struct("!HH")
@@ -99,10 +100,10 @@ def _network(kind: int, frame: bytes, at: int) -> Packet:
 
 
 def _ipv4(frame: bytes, at: int) -> Packet:
-    if len(frame) < at + 20 or frame[at] >> 4 != 4:
+    if len(frame) < at + _IPV4_HEADER or frame[at] >> 4 != 4:  # noqa: PLR2004 - the version
         return _MALFORMED
     header = (frame[at] & 15) * 4
-    if header < 20 or len(frame) < at + header:
+    if header < _IPV4_HEADER or len(frame) < at + header:
         return _MALFORMED
     source, destination = frame[at + 12 : at + 16], frame[at + 16 : at + 20]
     if (frame[at + 6] << 8 | frame[at + 7]) & 0x1FFF:
@@ -111,7 +112,7 @@ def _ipv4(frame: bytes, at: int) -> Packet:
 
 
 def _ipv6(frame: bytes, at: int) -> Packet:
-    if len(frame) < at + 40 or frame[at] >> 4 != 6:
+    if len(frame) < at + _IPV6_HEADER or frame[at] >> 4 != 6:  # noqa: PLR2004 - the version
         return _MALFORMED
     source, destination = frame[at + 8 : at + 24], frame[at + 24 : at + 40]
     number, at = frame[at + 6], at + 40
@@ -125,7 +126,7 @@ def _ipv6(frame: bytes, at: int) -> Packet:
         units = (
             8
             if number == _FRAGMENT
-            else ((frame[at + 1] + 2) * 4 if number == 51 else (frame[at + 1] + 1) * 8)
+            else ((frame[at + 1] + 2) * 4 if number == _AUTHENTICATION else (frame[at + 1] + 1) * 8)
         )
         number, at = frame[at], at + units
     return Packet("malformed", source, destination)

@@ -40,7 +40,7 @@ class Sockets:
         self._lost: dict[str, int] = {}
 
     def follow(self) -> None:
-        """Open what has appeared, close what is gone. Raises PermissionError if none may be opened."""
+        """Open what has appeared, close what is gone. Raises PermissionError if it may not."""
         names = {name for name in get_if_list() if self._wanted(name) and _is_up(name)}
         for name in self._open.keys() - names:
             self._close(name)
@@ -54,7 +54,7 @@ class Sockets:
                 self._lost.setdefault(name, 0)
 
     def frames(self, until: float) -> Iterator[tuple[str, int, bytes, int]]:
-        """Yield (interface, link type, frame, size on the wire) until the monotonic clock is there."""
+        """Yield (interface, link type, frame, size on the wire) until that monotonic time."""
         while (left := until - monotonic()) > 0:
             by_socket = {opened: (name, kind) for name, (opened, kind) in self._open.items()}
             if not by_socket:
@@ -138,7 +138,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def vendors() -> Callable[[str], str]:
-    """Return a function from a MAC to its maker's short name, "" if unknown (the IEEE's registry)."""
+    """Return a function from a MAC to its maker's short name ("" if unknown), by the IEEE."""
     registry = conf.manufdb
     known: Collection[str] = registry.keys() if hasattr(registry, "keys") else ()
 

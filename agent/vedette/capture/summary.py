@@ -74,9 +74,10 @@ class Window:
 
     def _add_neighbour(self, packet: Packet) -> None:
         # 0.0.0.0 asks whether an address is free (RFC 5227): it is not anybody's address.
-        if any(packet.sender) and packet.sender not in self._own:
-            if len(self._neighbours) < _NEIGHBOURS_KEPT or packet.sender in self._neighbours:
-                self._neighbours[packet.sender] = packet.sender_mac
+        if not any(packet.sender) or packet.sender in self._own:
+            return
+        if len(self._neighbours) < _NEIGHBOURS_KEPT or packet.sender in self._neighbours:
+            self._neighbours[packet.sender] = packet.sender_mac
 
     def as_json(
         self, seconds: float, most_peers: int, dropped: dict[str, int], vendor_of: Any = None
@@ -84,8 +85,8 @@ class Window:
         """Return the summary. `seconds`: the window's length. `dropped`: {interface: packets}.
 
         protocols: [[interface, protocol, packets, bytes]]; services: [[transport, port, direction,
-        packets, bytes]]; peers: [[address, bytes]], the most first, [["other", bytes]] last, so that
-        the sum is all traffic with others; neighbours: [[address, mac, vendor]].
+        packets, bytes]]; peers: [[address, bytes]], the most first, [["other", bytes]] last, so
+        that the sum is all traffic with others; neighbours: [[address, mac, vendor]].
         """
         ranked = sorted(self._peers.items(), key=lambda item: (-item[1][1], item[0]))
         rest = self._other_peers[1] + sum(count[1] for _, count in ranked[most_peers:])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -29,7 +30,7 @@ Summary = Mapping[str, Any]
 
 
 class CaptureProcess:
-    """One child and its newest summaries. Its methods are called from one worker; stop() from any."""
+    """One child and its newest summaries. One worker calls its methods; any thread `stop`."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -159,15 +160,13 @@ class CaptureProcess:
             except ProcessLookupError:  # it ended between the two lines
                 child.wait()
         if child.stdin is not None:
-            try:
+            with suppress(BrokenPipeError):  # what was not flushed has no reader any more
                 child.stdin.close()
-            except BrokenPipeError:  # what was not flushed has no reader any more
-                pass
         self._errors.close()
 
 
 def parse(line: str) -> Summary:
-    """Return the summary in one line. Raises BadOutput if it is none (shape: capture/summary.py)."""
+    """Return the summary in one line (capture/summary.py). Raises BadOutput if it is none."""
     try:
         summary = json.loads(line)
         ok = (

@@ -1,4 +1,4 @@
-"""This host, by psutil and /proc: addresses, counters, listening sockets, operating system.
+"""The host itself, by psutil and /proc: addresses, counters, listening sockets, operating system.
 
 No decisions here: what is virtual, real or worth showing is for the jobs to say.
 """
@@ -140,7 +140,7 @@ def _filesystems() -> Iterator[Filesystem]:
     """
     mounts = {p.mountpoint: p for p in psutil.disk_partitions(all=False)}
     seen = set()
-    for mountpoint in sorted({*mounts, os.path.abspath(os.sep)}):
+    for mountpoint in sorted({*mounts, Path.cwd().anchor}):
         partition = mounts.get(mountpoint)
         device = partition.device if partition else "rootfs"
         if device in seen or (partition and partition.fstype in ("squashfs", "iso9660")):

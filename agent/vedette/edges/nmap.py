@@ -12,13 +12,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from threading import Event
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # noqa: ICN001 - two letters say less than its name
 
-import nmap  # type: ignore[import-untyped]  # python-nmap ships no types
+import nmap
 
 from vedette import log
 from vedette.errors import BadOutput, NotPermitted, NotReady, TimedOut, ToolMissing
@@ -44,7 +45,7 @@ _RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 @dataclass(frozen=True, slots=True)
 class PortState:
-    """One port of a report. state: "open", "closed", "open|filtered", …"""
+    """One port of a report. state: nmap's word, "open", "closed", "open|filtered"."""
 
     transport: str
     number: int
@@ -186,10 +187,8 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             pipe.close()
     if child.poll() is None:
-        try:
+        with suppress(ProcessLookupError):  # it ended between the two lines
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:  # it ended between the two lines
-            pass
         child.wait()
 
 

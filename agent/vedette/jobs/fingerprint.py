@@ -11,7 +11,7 @@ from vedette.option import setting
 from vedette.scanned import Address, Scan
 
 UNDETERMINED = "undetermined"
-# nmap's osfamily (nmap-os-db) -> ours. What is no general-purpose system is told by its device type.
+# nmap's osfamily (nmap-os-db) -> ours. Network devices are told by their device type.
 _FAMILIES = {
     "Linux": "Linux", "Windows": "Windows", "Mac OS X": "macOS", "macOS": "macOS", "iOS": "macOS",
     "FreeBSD": "BSD", "OpenBSD": "BSD", "NetBSD": "BSD", "DragonFly BSD": "BSD",
@@ -144,7 +144,7 @@ def families(fingerprint: Fingerprint) -> Iterable[Metric]:
 
 
 def facts(fingerprint: Fingerprint) -> Iterable[Facts]:
-    """Which operating system each host has. "undetermined" is no knowledge, so nothing to remember."""
+    """Which operating system each host has. "undetermined" is no knowledge to remember."""
     known = tuple(
         Fact(
             f"{g.address} {g.source}",

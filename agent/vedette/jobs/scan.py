@@ -5,7 +5,7 @@ it (see probing.py). The snapshot comes in as many steps: what is open is shown 
 what it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -108,8 +108,10 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     known = context.known("port")
     sweep(run)
     recall(run, known)
+    # UDP is probed through raw sockets only.
     asked = probing.representatives(
-        (key for key in run.guesses if key not in run.memories), run.listeners
+        (k for k in run.guesses if k not in run.memories and (run.raw or k[1] == "tcp")),
+        run.listeners,
     )
     if asked:
         if context.previous is None or any(key not in run.first_seen for key in asked):
@@ -123,50 +125,59 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     )
     if unknown and options.deep_probe_seconds:
         _identify(run, unknown, deep=True)
-        yield replace(build(run, known, settled=True))
-
-
-def sweep(run: _Run) -> None:
-    """Find the open ports of this host, and of the networks listed."""
-    for version in (4, 6):
-        own = [address for address in run.own if address.version == version]
-        others = [network for network in run.options.networks if network.version == version]
-        run.up.update(own)  # they are ours, whatever a firewall says
-        run.targets += len(own) + sum(network.num_addresses for network in others)
-        tell = run.progress(_SWEEP, _LIGHT, f"sweeping IPv{version}")
-        tcp, udp = run.options.tcp_ports, run.options.udp_ports if run.options.udp else ""
-        if real := [address for address in own if not address.is_loopback]:
-            _sweep(run, _UNHURRIED, real, tcp, udp, tell)
-        if loopback := [address for address in own if address.is_loopback]:
-            # Nothing can answer there but a socket of this host: only these are asked.
-            tcp = ",".join(map(str, run.listeners.numbers("tcp", loopback, within=tcp)))
-            udp = ",".join(map(str, run.listeners.numbers("udp", loopback, within=udp)))
-            _sweep(run, _UNHURRIED, loopback, tcp, udp, tell)
-        if others:
-            pace = ("-T3", "--max-rate", str(run.options.packets_per_second))
-            tcp, udp = run.options.tcp_ports, run.options.udp_ports if run.options.udp else ""
-            _sweep(run, pace, others, tcp, udp, tell)
-    _drop_echoes(run)
+        yield build(run, known, settled=True)
 
 
 # This host has no network to be gentle to; and it is up, whatever a firewall says.
 _UNHURRIED = ("-Pn", "-T4")
 
 
+def sweep(run: _Run) -> None:
+    """Find the open ports of this host, and of the networks listed."""
+    options = run.options
+    wanted = {"tcp": options.tcp_ports, "udp": options.udp_ports if options.udp else ""}
+    for version in (4, 6):
+        own = [address for address in run.own if address.version == version]
+        others = [network for network in options.networks if network.version == version]
+        run.up.update(own)
+        run.targets += len(own) + sum(network.num_addresses for network in others)
+        real = [address for address in own if not address.is_loopback]
+        loopback = [address for address in own if address.is_loopback]
+        # Nothing can answer on loopback but a socket of this host: only these are asked.
+        sockets = {
+            transport: ",".join(map(str, run.listeners.numbers(transport, loopback, within)))
+            for transport, within in wanted.items()
+        }
+        pace = ("-T3", "--max-rate", str(options.packets_per_second))
+        _sweep(run, real, wanted, _UNHURRIED)
+        _sweep(run, loopback, sockets, _UNHURRIED)
+        _sweep(run, others, wanted, pace)
+    if not run.raw:
+        _take_sockets(run, wanted["udp"])
+    _drop_echoes(run)
+
+
+def _take_sockets(run: _Run, udp_ports: str) -> None:
+    """Without raw sockets nmap knows no UDP: of this host, the sockets tell."""
+    for address in run.own:
+        for number in run.listeners.numbers("udp", [address], udp_ports):
+            run.guesses[address, "udp", number] = Service()
+
+
 def _sweep(
-    run: _Run, pace: tuple[str, ...], asked: list[Any], tcp: str, udp: str, tell: nmap.Progress
+    run: _Run, asked: Sequence[nmap.Target], ports: Mapping[str, str], pace: tuple[str, ...]
 ) -> None:
-    kinds = [("-sS" if run.raw else "-sT", "-p", tcp)] if tcp else []
-    if udp and run.raw:
-        kinds.append(("-sU", "-p", udp))
-    for kind in kinds:
+    kinds = {"tcp": "-sS" if run.raw else "-sT", "udp": "-sU" if run.raw else ""}
+    for transport, kind in kinds.items():
+        if not asked or not kind or not ports[transport]:
+            continue
         report = nmap.run(
-            ("-n", *pace, *kind),
+            ("-n", *pace, kind, "-p", ports[transport]),
             asked,
             raw=run.raw,
             timeout_seconds=run.options.timeout_seconds,
             stop=run.context.stop,
-            progress=tell,
+            progress=run.progress(_SWEEP, _LIGHT, f"sweeping {transport} ports"),
         )
         for seen in nmap.read(report):
             if not seen.up:
@@ -249,7 +260,7 @@ def build(run: _Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
     previous = run.context.previous
     before = previous.changes if previous else dict.fromkeys(_CHANGES, 0)
     # An unsettled snapshot counts nothing: the next one of the same run will.
-    changes = _count(before, run, ports, known) if settled else before
+    changes = _count(before, ports, known) if settled else before
     return Scan(
         targets=run.targets,
         addresses=tuple(sorted(run.up, key=lambda a: (a.version, a))),
@@ -302,7 +313,7 @@ def _missing(run: _Run) -> dict[Address, tuple[str, ...]]:
 
 
 def _count(
-    before: Mapping[str, int], run: _Run, ports: Iterable[Port], known: Mapping[str, Any]
+    before: Mapping[str, int], ports: Iterable[Port], known: Mapping[str, Any]
 ) -> dict[str, int]:
     """Add this run's changes to the totals. The first scan of an address ever changes nothing."""
     met = {name.split(" ")[0] for name in known}

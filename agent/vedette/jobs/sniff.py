@@ -5,6 +5,7 @@ A child process captures without a pause; each run of this job takes over its ne
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -17,6 +18,7 @@ from vedette.option import setting
 from vedette.scanned import Scan
 
 Count = tuple[int, int]  # packets, bytes
+K = TypeVar("K")
 
 CAPTURE = CaptureProcess()
 
@@ -112,14 +114,12 @@ def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str])
         # Of ports that are no longer open the counters end, as their other series do.
         services={k: v for k, v in counted.items() if services.get((k[0], k[1])) == k[3]},
         dropped=dropped,
-        peers={address: size for address, size in summary["peers"]},
+        peers=dict(summary["peers"]),
         neighbours=dict(list(neighbours.items())[-_NEIGHBOURS_KEPT:]),
     )
 
 
-def _count(
-    counts: dict[tuple[object, ...], Count], key: tuple[object, ...], packets: int, size: int
-) -> None:
+def _count(counts: dict[K, Count], key: K, packets: int, size: int) -> None:
     before = counts.get(key, (0, 0))
     counts[key] = before[0] + packets, before[1] + size
 
@@ -130,7 +130,7 @@ def families(sniff: Sniff) -> Iterable[Metric]:
         "vedette_captured",
         "captured on an interface, by IP protocol (IANA's names)",
         ["interface", "protocol"],
-        {key: count for key, count in sorted(sniff.protocols.items())},
+        dict(sorted(sniff.protocols.items())),
     )
     dropped = CounterMetricFamily(
         "vedette_capture_dropped_packets",

@@ -65,7 +65,7 @@ def _speeds(
             continue
         received = counter.receive_bytes - old.receive_bytes
         transmitted = counter.transmit_bytes - old.transmit_bytes
-        # An interface that went away and came back counts from zero: no reading, not a negative one.
+        # An interface that went away and came back counts from zero: that is no reading.
         if received >= 0 and transmitted >= 0:
             yield name, (received / seconds, transmitted / seconds)
 

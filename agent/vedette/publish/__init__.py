@@ -1,1 +1,1 @@
-"""Showing what was seen: metrics, a page for people, JSON. Nothing else in the program knows HTTP."""
+"""Showing what was seen: metrics, a page for people, JSON. Only these modules know HTTP."""

@@ -1,4 +1,4 @@
-"""Everything that is known of this host, as one plain JSON value: for programs, and for the page."""
+"""Everything that is known of this host, as one plain JSON value; the page is made of it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +15,8 @@ from vedette.store import Record
 
 # What is missing, what that costs, and how to get it.
 ADVICE = {
-    "nmap": "nmap is not installed: no ports are scanned. Install it (Debian: apt-get install nmap).",
+    "nmap": "nmap is not installed: no ports are scanned. Install it (Debian: apt-get install"
+    " nmap).",
     "raw_sockets": "Raw sockets are not permitted: ports are scanned by connecting, other hosts'"
     " operating systems stay unknown, nothing is captured. Grant CAP_NET_RAW: run as root, or by"
     " the unit in systemd/.",

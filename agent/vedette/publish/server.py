@@ -5,11 +5,10 @@ header, and no idle peer that could keep another one waiting.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
@@ -17,6 +16,9 @@ from tornado.netutil import bind_sockets
 
 from vedette import log
 from vedette.publish import exposition
+
+if TYPE_CHECKING:
+    import socket
 
 # For the whole header of a request, and for an idle connection between two: longer than the usual
 # scrape intervals would keep attackers' connections as long.

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One weakness. services: nmap's names of those that have it. wider_than_loopback: it is none
-    on loopback. public_only: it is one on public addresses alone.
+    """One weakness.
+
+    services: nmap's names of those that have it. wider_than_loopback: it is none on loopback.
+    public_only: it is one on public addresses alone.
     """
 
     id: str

@@ -78,10 +78,8 @@ def calculate_risk_score(
     score = max([surface, *(f["score"] for f in findings)])
     reasons = [reason for f in findings for reason in f["reasons"]]
     if not findings:
-        reasons = [
-            f"{_product(surface, _SURFACE_SEVERITY, _SURFACE_THREAT, exposure)}: an open port on a"
-            f" {where}; nothing is known against {service}"
-        ]
+        product = _product(surface, _SURFACE_SEVERITY, _SURFACE_THREAT, exposure)
+        reasons = [f"{product}: an open port on a {where}; no rule applies to {service}"]
     reasons += [f"possible, not counted: {f['reasons'][0]}" for f in possible]
     return {
         "score": score,
@@ -97,6 +95,8 @@ def _finding(
     rule: rules.Rule, exposure: Exposure, confidence: int, where: str, known: str
 ) -> dict[str, Any]:
     score = _score(rule.severity, rule.threat, exposure)
+    product = _product(score, rule.severity, rule.threat, exposure)
+    sureness = f"confidence {confidence}: {known}"
     return {
         "finding": rule.id,
         "title": rule.title,
@@ -107,10 +107,7 @@ def _finding(
         "threat": _threat(rule.threat),
         "exposure": _exposure(exposure),
         "confidence": confidence,
-        "reasons": [
-            f"{_product(score, rule.severity, rule.threat, exposure)} ({where}): {rule.title};"
-            f" confidence {confidence}: {known}; {rule.advice}"
-        ],
+        "reasons": [f"{product} ({where}): {rule.title}; {sureness}; {rule.advice}"],
     }
 
 
