@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         "selfcheck", _selfcheck, "Check whether the agent can do its work here.",
         formats=("table", "json"),
     )  # fmt: skip
+    add("reference", _reference, "Print every setting, as a Markdown table.")
     commands.add_parser("capture", help="The capture process; the agent starts it by itself.")
     return parser
 
@@ -261,6 +262,13 @@ def _check_config(given: argparse.Namespace, settings: Any) -> int:
 
         print(yaml.safe_dump(values, sort_keys=False), end="")
     print("vedette: the configuration is valid", file=sys.stderr)
+    return 0
+
+
+def _reference(_: argparse.Namespace, __: Any) -> int:
+    from vedette.settings import reference  # noqa: PLC0415
+
+    print(reference(), end="")
     return 0
 
 

@@ -6,7 +6,7 @@ moment only: so `config.py` runs in a process of its own, and hands over what it
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from vedette import jobs, log
 from vedette.edges.config_process import ConfigProcess
 from vedette.errors import ConfigError
 from vedette.job import Job, JobOptions
-from vedette.option import leaves, setting, types_of
+from vedette.option import allowed, leaves, setting, types_of
 from vedette.publish.options import Options as Publish
 
 DEFAULT_FILE = Path("/etc/vedette/config.yaml")
@@ -69,6 +69,24 @@ def sections() -> dict[str, Any]:
     """Return {name: type} of all that may stand at the top of the file."""
     general = {entry.name: types_of(General)[entry.name] for entry in fields(General)}
     return general | {name: job.options for name, job in jobs.found().items()}
+
+
+def reference() -> str:
+    """Return a Markdown table of every setting: path, what it may be, default, text."""
+    lines = ["| setting | may be | default | what it is |", "|---|---|---|---|"]
+    for path, kind, entry in all_leaves():
+        default = "" if entry.default is MISSING else _as_yaml(entry.default)
+        text = entry.metadata["text"]
+        lines.append(f"| `{path}` | {allowed(kind, entry)} | {default} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _as_yaml(value: object) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value or '[]'}`"
 
 
 def load(

@@ -286,7 +286,7 @@ def _port_of(run: _Run, key: Key) -> Port:
         first_seen=run.first_seen.get(key, run.context.now()),
         expected=None
         if allowed is None or address.is_loopback
-        else f"{transport}/{number}" in allowed,
+        else f"{transport}/{number}" in allowed or run.listeners.is_own(key),
         risk=score.calculate_risk_score(
             number,
             service.name,
@@ -299,17 +299,17 @@ def _port_of(run: _Run, key: Key) -> Port:
 
 
 def _missing(run: _Run) -> dict[Address, tuple[str, ...]]:
-    if run.options.expected_ports is None:
+    """Return {address: expected ports that are not open}. This host is one, whatever address."""
+    expected = run.options.expected_ports
+    if expected is None:
         return {}
-    return {
-        address: tuple(
-            name
-            for name in run.options.expected_ports
-            if (address, name.split("/")[0], int(name.split("/")[1])) not in run.guesses
-        )
-        for address in run.up
-        if not address.is_loopback
-    }
+    names = {address: set[str]() for address in run.up if not address.is_loopback}
+    for address, transport, number in run.guesses:
+        # What listens on loopback alone is not open to anybody: `names` has no loopback.
+        for other in run.own if address in run.own else (address,):
+            if other in names and address in names:
+                names[other].add(f"{transport}/{number}")
+    return {a: tuple(name for name in expected if name not in here) for a, here in names.items()}
 
 
 def _count(
