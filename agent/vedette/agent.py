@@ -42,6 +42,7 @@ class Agent:
 
     def __init__(self, settings: Settings, handler: log.CountingHandler) -> None:
         self.settings = settings
+        self._configured_at = time.time()
         self._handler = handler
         self.store = Store()
         self.history = open_history(settings.state_directory)
@@ -55,7 +56,7 @@ class Agent:
         self.metrics = Exposition(
             self.store.records,
             lambda records, dropped: about.families(
-                records, dropped, self.capabilities(), self._handler.counts
+                records, dropped, self.capabilities(), self._handler.counts, self._configured_at
             ),
             settings.publish.max_series,
         )

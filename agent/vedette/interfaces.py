@@ -21,9 +21,6 @@ class Selection:
     """Which interfaces to look at. Part of the options of a job."""
 
     include_loopback: bool = setting(default=False, text="Whether loopback counts.")
-    include_link_local: bool = setting(
-        default=False, text="Whether link-local addresses (169.254/16, fe80::/10) count."
-    )
     include_virtual: bool = setting(
         default=False,
         text="Whether interfaces of containers and virtual machines (docker0, veth…) count.",
@@ -38,7 +35,9 @@ class Selection:
             and (self.include_virtual or not _VIRTUAL.match(name))
         )
 
-    def addresses(self, found: Iterable[InterfaceAddress]) -> tuple[InterfaceAddress, ...]:
+    def addresses(
+        self, found: Iterable[InterfaceAddress], *, link_local: bool = False
+    ) -> tuple[InterfaceAddress, ...]:
         """Return those of `found` that count, in their order."""
         found = tuple(found)
         names = set(self.chosen(a.interface for a in found))
@@ -46,6 +45,6 @@ class Selection:
             a
             for a in found
             if a.interface in names
-            and (self.include_link_local or not a.address.is_link_local)
+            and (link_local or not a.address.is_link_local)
             and (self.include_loopback or not a.address.is_loopback)
         )

@@ -52,6 +52,11 @@ class Options(JobOptions, Selection):
     tcp_ports: str = setting(
         "1-65535", "TCP ports to sweep, like 1-1024,8080.", parse=targets.parse_ports
     )
+    network_tcp_ports: str = setting(
+        "",
+        "TCP ports to sweep on `networks`, like 1-1024,8080. Empty: the 1,000 most common.",
+        parse=lambda text: targets.parse_ports(text) if text else text,
+    )
     udp: bool = setting(default=False, text="Whether UDP ports are scanned as well.")
     udp_ports: str = setting(
         "53,67,69,111,123,137,161,389,500,514,1194,1900,4500,5353,11211,51820",
@@ -135,7 +140,8 @@ _UNHURRIED = ("-Pn", "-T4")
 def sweep(run: _Run) -> None:
     """Find the open ports of this host, and of the networks listed."""
     options = run.options
-    wanted = {"tcp": options.tcp_ports, "udp": options.udp_ports if options.udp else ""}
+    udp = {"udp": options.udp_ports} if options.udp else {}
+    wanted = {"tcp": options.tcp_ports, **udp}
     for version in (4, 6):
         own = [address for address in run.own if address.version == version]
         others = [network for network in options.networks if network.version == version]
@@ -145,15 +151,16 @@ def sweep(run: _Run) -> None:
         loopback = [address for address in own if address.is_loopback]
         # Nothing can answer on loopback but a socket of this host: only these are asked.
         sockets = {
-            transport: ",".join(map(str, run.listeners.numbers(transport, loopback, within)))
+            transport: ",".join(map(str, numbers))
             for transport, within in wanted.items()
+            if (numbers := run.listeners.numbers(transport, loopback, within))
         }
         pace = ("-T3", "--max-rate", str(options.packets_per_second))
         _sweep(run, real, wanted, _UNHURRIED)
         _sweep(run, loopback, sockets, _UNHURRIED)
-        _sweep(run, others, wanted, pace)
-    if not run.raw:
-        _take_sockets(run, wanted["udp"])
+        _sweep(run, others, {"tcp": options.network_tcp_ports, **udp}, pace)
+    if options.udp and not run.raw:
+        _take_sockets(run, options.udp_ports)
     _drop_echoes(run)
 
 
@@ -167,12 +174,13 @@ def _take_sockets(run: _Run, udp_ports: str) -> None:
 def _sweep(
     run: _Run, asked: Sequence[nmap.Target], ports: Mapping[str, str], pace: tuple[str, ...]
 ) -> None:
+    """Ask these hosts. ports: {transport: numbers, "" for nmap's 1,000 most common}."""
     kinds = {"tcp": "-sS" if run.raw else "-sT", "udp": "-sU" if run.raw else ""}
     for transport, kind in kinds.items():
-        if not asked or not kind or not ports[transport]:
+        if not asked or not kind or transport not in ports:
             continue
         report = nmap.run(
-            ("-n", *pace, kind, "-p", ports[transport]),
+            ("-n", *pace, kind, *(("-p", ports[transport]) if ports[transport] else ())),
             asked,
             raw=run.raw,
             timeout_seconds=run.options.timeout_seconds,

@@ -17,6 +17,9 @@ class Options(JobOptions, Selection):
 
     interval_seconds: int = setting(5, "Time between starts.", ge=1)
     timeout_seconds: float = setting(10.0, TIMEOUT_TEXT, gt=0)
+    include_link_local: bool = setting(
+        default=False, text="Whether link-local addresses (169.254/16, fe80::/10) count."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ def observe(options: Options, context: Context[Stats]) -> Iterator[Stats]:
     counters = replace(counters, interfaces={name: counters.interfaces[name] for name in shown})
     before = context.previous.counters if context.previous else None
     yield Stats(
-        addresses=options.addresses(host.addresses()),
+        addresses=options.addresses(host.addresses(), link_local=options.include_link_local),
         counters=counters,
         cpu_usage=_cpu_usage(before, counters),
         speeds=dict(_speeds(before, counters)),

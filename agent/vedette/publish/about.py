@@ -14,8 +14,12 @@ def families(
     dropped: Mapping[str, int],
     capabilities: Mapping[str, bool],
     log_counts: Mapping[str, int],
+    configured_at: float,
 ) -> Iterable[Metric]:
-    """Version, capabilities, log lines, and how the jobs are. dropped: {job: series}."""
+    """Version, capabilities, log lines, and how the jobs are. dropped: {job: series}.
+
+    configured_at: when the configuration in use was read, Unix seconds.
+    """
     build = GaugeMetricFamily(
         "vedette_build_info",
         "Version of the agent; always 1.",
@@ -32,6 +36,16 @@ def families(
     for name, can in sorted(capabilities.items()):
         capability.add_metric([name], can)
     yield capability
+    yield GaugeMetricFamily(
+        "vedette_config_last_reload_successful",
+        "Whether the configuration was valid when it was last read.",
+        value=1,
+    )
+    yield GaugeMetricFamily(
+        "vedette_config_last_reload_success_timestamp_seconds",
+        "When the configuration in use was read.",
+        value=configured_at,
+    )
     messages = CounterMetricFamily(
         "vedette_log_messages", "Log lines written, by level.",
         labels=["level"],
