@@ -2,9 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.process_collector import ProcessCollector
 
 from vedette import log
 from vedette.edges import host, nmap
@@ -54,11 +57,7 @@ class Agent:
             host.identity(),
         )
         self.metrics = Exposition(
-            self.store.records,
-            lambda records, dropped: about.families(
-                records, dropped, self.capabilities(), self._handler.counts, self._configured_at
-            ),
-            settings.publish.max_series,
+            self.store.records, self._own_families, settings.publish.max_series
         )
         self.store.subscribe(lambda _: self.metrics.refresh())
         self.server = Server(
@@ -100,6 +99,15 @@ class Agent:
     def stop_children(self) -> None:
         """End the children that outlive a run."""
         sniff.CAPTURE.stop()
+
+    def _own_families(
+        self, records: dict[str, Record], dropped: dict[str, int]
+    ) -> Iterator[Metric]:
+        counts = self._handler.counts
+        yield from about.families(
+            records, dropped, self.capabilities(), counts, self._configured_at
+        )
+        yield from ProcessCollector(registry=None).collect()
 
     def capabilities(self) -> dict[str, bool]:
         """Return {what: whether the agent can do it here}."""

@@ -87,7 +87,7 @@ class Options(JobOptions, Selection):
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """What one run has learnt so far."""
 
     options: Options
@@ -109,7 +109,7 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     """Sweep, then identify what needs it. Yields after the sweep, the light and the deep pass."""
     found = options.addresses(host.addresses()) if options.this_host else ()
     own = tuple(dict.fromkeys(a.address for a in found))
-    run = _Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own))
+    run = Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own))
     known = context.known("port")
     sweep(run)
     recall(run, known)
@@ -137,7 +137,7 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
 _UNHURRIED = ("-Pn", "-T4")
 
 
-def sweep(run: _Run) -> None:
+def sweep(run: Run) -> None:
     """Find the open ports of this host, and of the networks listed."""
     options = run.options
     udp = {"udp": options.udp_ports} if options.udp else {}
@@ -161,10 +161,10 @@ def sweep(run: _Run) -> None:
         _sweep(run, others, {"tcp": options.network_tcp_ports, **udp}, pace)
     if options.udp and not run.raw:
         _take_sockets(run, options.udp_ports)
-    _drop_echoes(run)
+    drop_echoes(run)
 
 
-def _take_sockets(run: _Run, udp_ports: str) -> None:
+def _take_sockets(run: Run, udp_ports: str) -> None:
     """Without raw sockets nmap knows no UDP: of this host, the sockets tell."""
     for address in run.own:
         for number in run.listeners.numbers("udp", [address], udp_ports):
@@ -172,7 +172,7 @@ def _take_sockets(run: _Run, udp_ports: str) -> None:
 
 
 def _sweep(
-    run: _Run, asked: Sequence[nmap.Target], ports: Mapping[str, str], pace: tuple[str, ...]
+    run: Run, asked: Sequence[nmap.Target], ports: Mapping[str, str], pace: tuple[str, ...]
 ) -> None:
     """Ask these hosts. ports: {transport: numbers, "" for nmap's 1,000 most common}."""
     kinds = {"tcp": "-sS" if run.raw else "-sT", "udp": "-sU" if run.raw else ""}
@@ -200,7 +200,7 @@ def _sweep(
                     run.guesses[key] = replace(port.service, probed=False)
 
 
-def _drop_echoes(run: _Run) -> None:
+def drop_echoes(run: Run) -> None:
     """Drop what is no port of its own.
 
     On loopback: what listens on all addresses, and was seen on another one. Without raw sockets: a
@@ -219,7 +219,7 @@ def _drop_echoes(run: _Run) -> None:
             del run.guesses[key]
 
 
-def recall(run: _Run, known: Mapping[str, Any]) -> None:
+def recall(run: Run, known: Mapping[str, Any]) -> None:
     """Take over from history what still holds."""
     now = run.context.now()
     for key in run.guesses:
@@ -238,12 +238,12 @@ def recall(run: _Run, known: Mapping[str, Any]) -> None:
                 run.memories[key] = memory
 
 
-def _wants_deep_pass(run: _Run, memory: Memory) -> bool:
+def _wants_deep_pass(run: Run, memory: Memory) -> bool:
     age = run.context.now() - memory.deep_at
     return probing.wants_deep_pass(memory, age=age, refresh=run.options.refresh_seconds)
 
 
-def _identify(run: _Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> None:
+def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> None:
     options = run.options
     found = probing.identify(
         asked,
@@ -262,7 +262,7 @@ def _identify(run: _Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> None:
     )
 
 
-def build(run: _Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
+def build(run: Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
     """Put together the snapshot from what the run knows so far."""
     ports = tuple(_port_of(run, key) for key in sorted(run.guesses, key=_order))
     previous = run.context.previous
@@ -280,7 +280,7 @@ def build(run: _Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
     )
 
 
-def _port_of(run: _Run, key: Key) -> Port:
+def _port_of(run: Run, key: Key) -> Port:
     address, transport, number = key
     memory = run.memories.get(key)
     service = memory.service if memory else run.guesses[key]
@@ -306,7 +306,7 @@ def _port_of(run: _Run, key: Key) -> Port:
     )
 
 
-def _missing(run: _Run) -> dict[Address, tuple[str, ...]]:
+def _missing(run: Run) -> dict[Address, tuple[str, ...]]:
     """Return {address: expected ports that are not open}. This host is one, whatever address."""
     expected = run.options.expected_ports
     if expected is None:
