@@ -59,7 +59,7 @@ class Agent:
         self.metrics = Exposition(
             self.store.records, self._own_families, settings.publish.max_series
         )
-        self.store.subscribe(lambda _: self.metrics.refresh())
+        self.store.subscribe(lambda over: self.metrics.refresh(own=over))
         self.server = Server(
             self.metrics,
             {

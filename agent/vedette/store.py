@@ -56,13 +56,13 @@ class Record:
 
 
 class Store:
-    """{job's name: Record}. Subscribers are told a job's name after its record has changed."""
+    """{job's name: Record}. Subscribers are told after a record has changed."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._lock = Lock()
         self._records: dict[str, Record] = {}
-        self._subscribers: list[Callable[[str], None]] = []
+        self._subscribers: list[Callable[[bool], None]] = []
 
     def register(self, name: str, interval_seconds: float, timeout_seconds: float) -> None:
         """Make an empty record, so that a job that never ran shows up as such."""
@@ -73,8 +73,11 @@ class Store:
             registered_at=self._now(),
         )
 
-    def subscribe(self, subscriber: Callable[[str], None]) -> None:
-        """Call `subscriber` with the job's name after each change, in the thread that made it."""
+    def subscribe(self, subscriber: Callable[[bool], None]) -> None:
+        """Call `subscriber` after each change, in the thread that made it.
+
+        It is told whether a run is over (or was skipped), or has only brought a snapshot.
+        """
         self._subscribers.append(subscriber)
 
     def records(self) -> dict[str, Record]:
@@ -91,17 +94,21 @@ class Store:
         return None
 
     def started(self, name: str) -> None:
-        """A run begins."""
-        self._change(name, runs=lambda r: r.runs + 1, running_since=self._now(), progress=(0.0, ""))
+        """A run begins. Subscribers are told when it brings something, or ends."""
+        with self._lock:
+            record = self._records[name]
+            self._records[name] = replace(
+                record, runs=record.runs + 1, running_since=self._now(), progress=(0.0, "")
+            )
 
     def advanced(self, name: str, ratio: float, text: str) -> None:
-        """A run is so far. No subscriber is told: it may come many times a second."""
+        """A run is so far. Subscribers are not told: it may come many times a second."""
         with self._lock:
             self._records[name] = replace(self._records[name], progress=(ratio, text))
 
     def kept(self, name: str, snapshot: object, families: tuple[Metric, ...]) -> None:
         """A run has brought a snapshot; it may bring a better one."""
-        self._change(name, snapshot=snapshot, families=families, seen_at=self._now())
+        self._change(name, over=False, snapshot=snapshot, families=families, seen_at=self._now())
 
     def succeeded(self, name: str, duration: float) -> None:
         """A run is over and went well."""
@@ -123,7 +130,7 @@ class Store:
         """A run was due while the one before it was still under way."""
         self._change(name, skipped=lambda r: r.skipped + 1)
 
-    def _change(self, name: str, **changes: Any) -> None:
+    def _change(self, name: str, *, over: bool = True, **changes: Any) -> None:
         with self._lock:
             record = self._records[name]
             values = {
@@ -132,4 +139,4 @@ class Store:
             }
             self._records[name] = replace(record, **values)
         for subscriber in self._subscribers:
-            subscriber(name)
+            subscriber(over)

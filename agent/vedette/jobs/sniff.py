@@ -3,7 +3,7 @@
 A child process captures without a pause; each run of this job takes over its newest windows.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from vedette.errors import NotPermitted
 from vedette.interfaces import Selection
 from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
-from vedette.scanned import Scan
+from vedette.scanned import Address, Scan
 
 Count = tuple[int, int]  # packets, bytes
 K = TypeVar("K")
@@ -71,17 +71,17 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
         else list(options.interfaces)
     )
     CAPTURE.ensure(known, options.interval_seconds, options.peers)
-    CAPTURE.tell(sorted({a.address for a in found}, key=str), _open_ports(scan, found))
+    own = {a.address for a in found}
+    CAPTURE.tell(sorted(own, key=str), _open_ports(scan, own))
     summaries = CAPTURE.fetch(options.interval_seconds + _GRACE_SECONDS, context.stop)
-    services = _service_names(scan)
+    services = service_names(scan, own)
     sniff = context.previous or _NOTHING
     for summary in summaries:
         sniff = add(sniff, summary, services)
     yield sniff
 
 
-def _open_ports(scan: Scan | None, found: Iterable[host.InterfaceAddress]) -> dict[str, list[int]]:
-    own = {a.address for a in found}
+def _open_ports(scan: Scan | None, own: Collection[Address]) -> dict[str, list[int]]:
     ports = {(p.transport, p.number) for p in scan.ports if p.address in own} if scan else set()
     return {
         transport: sorted(number for kind, number in ports if kind == transport)
@@ -89,8 +89,10 @@ def _open_ports(scan: Scan | None, found: Iterable[host.InterfaceAddress]) -> di
     }
 
 
-def _service_names(scan: Scan | None) -> dict[tuple[str, int], str]:
-    return {(p.transport, p.number): p.service.name for p in scan.ports} if scan else {}
+def service_names(scan: Scan | None, own: Collection[Address]) -> dict[tuple[str, int], str]:
+    """Return {(transport, port): what answers there} of this host alone."""
+    ports = scan.ports if scan else ()
+    return {(p.transport, p.number): p.service.name for p in ports if p.address in own}
 
 
 def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str]) -> Sniff:

@@ -45,32 +45,34 @@ def observe(options: Options, context: Context[Stats]) -> Iterator[Stats]:
     yield Stats(
         addresses=options.addresses(host.addresses(), link_local=options.include_link_local),
         counters=counters,
-        cpu_usage=_cpu_usage(before, counters),
-        speeds=dict(_speeds(before, counters)),
+        cpu_usage=cpu_usage_of(before, counters),
+        speeds=speeds_of(before, counters),
     )
 
 
-def _cpu_usage(before: host.Counters | None, now: host.Counters) -> float | None:
+def cpu_usage_of(before: host.Counters | None, now: host.Counters) -> float | None:
+    """Return the ratio of busy time between two readings, None if it cannot be known."""
     if before is None or now.cpu_total <= before.cpu_total:
         return None
     ratio = (now.cpu_busy - before.cpu_busy) / (now.cpu_total - before.cpu_total)
     return min(1.0, max(0.0, ratio))
 
 
-def _speeds(
-    before: host.Counters | None, now: host.Counters
-) -> Iterator[tuple[str, tuple[float, float]]]:
+def speeds_of(before: host.Counters | None, now: host.Counters) -> dict[str, tuple[float, float]]:
+    """Return {interface: (receive, transmit)} in bytes per second, where it can be known."""
     if before is None or now.monotonic <= before.monotonic:
-        return
+        return {}
     seconds = now.monotonic - before.monotonic
+    speeds = {}
     for name, counter in now.interfaces.items():
         if (old := before.interfaces.get(name)) is None:
             continue
         received = counter.receive_bytes - old.receive_bytes
         transmitted = counter.transmit_bytes - old.transmit_bytes
-        # An interface that went away and came back counts from zero: that is no reading.
+        # An interface that went away and came back counts from zero: no reading, not a negative one.
         if received >= 0 and transmitted >= 0:
-            yield name, (received / seconds, transmitted / seconds)
+            speeds[name] = received / seconds, transmitted / seconds
+    return speeds
 
 
 def families(stats: Stats) -> Iterable[Metric]:

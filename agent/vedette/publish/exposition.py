@@ -29,15 +29,18 @@ _GZIP_LEVEL = 1
 Records = Callable[[], dict[str, Record]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Part:
-    """One job's families, rendered in both formats, `allowed` series of them at most."""
+    """One job's families, `allowed` series of them at most, as asked for so far."""
 
     families: tuple[Metric, ...]
     allowed: int
-    series: int
-    text: bytes
-    openmetrics: bytes
+    kept: tuple[Metric, ...]
+    rendered: dict[str, bytes]
+
+    @property
+    def series(self) -> int:
+        return _series(self.kept)
 
 
 class _Families(Collector):
@@ -52,7 +55,7 @@ class Exposition:
     """All metrics of the agent. `refresh` after a change; `body` for a scrape. Thread-safe.
 
     records: the store's. own_families: the agent's metrics on itself, from the records and {job's
-    name: series dropped so far}.
+    name: series dropped so far}. A format is rendered from the moment that somebody asks for it.
     """
 
     def __init__(
@@ -66,33 +69,39 @@ class Exposition:
         self._max_series = max_series
         self._lock = Lock()
         self._parts: dict[str, _Part] = {}
-        self._own = _Part((), 0, 0, b"", b"")
+        self._own = _Part((), 0, (), {})
+        self._asked: set[str] = set()
         self._bodies: dict[tuple[str, bool], bytes] = {}
         self.dropped: dict[str, int] = {}
 
-    def refresh(self) -> None:
-        """Render what has changed since the last call."""
+    def refresh(self, *, own: bool = True) -> None:
+        """Take over what has changed since the last call, and render it.
+
+        own: the agent's metrics on itself as well, which change when a run is over.
+        """
         records = self._records()
         with self._lock:
             for name in records:
                 self.dropped.setdefault(name, 0)
-            own = tuple(self._own_families(records, self.dropped))
-            left = self._max_series - _series(own)
+            if own:
+                self._own = self._cut(
+                    tuple(self._own_families(records, self.dropped)), self._max_series
+                )
+            left = self._max_series - self._own.series
             # The smallest first: what is too much is taken from the largest.
             for name in sorted(records, key=lambda n: (_series(records[n].families), n)):
                 families = records[name].families
-                old = self._parts.get(name)
-                # How many series are its own, not how many are left: another job's growth does not
-                # make a part that fits be rendered anew.
                 allowed = min(left, _series(families))
+                old = self._parts.get(name)
                 if old is None or old.families is not families or old.allowed != allowed:
-                    self._parts[name], lost = _render(families, allowed)
-                    self.dropped[name] += lost
+                    self._parts[name] = self._cut(families, allowed)
+                    self.dropped[name] += _series(families) - self._parts[name].series
                 left -= self._parts[name].series
-            self._own, _ = _render(
-                tuple(self._own_families(records, self.dropped)), self._max_series
-            )
             self._bodies.clear()
+
+    def _cut(self, families: tuple[Metric, ...], allowed: int) -> _Part:
+        kept = tuple(_cut(families, allowed))
+        return _Part(families, allowed, kept, {t: _render(kept, t) for t in self._asked})
 
     def series(self) -> int:
         """Return how many series are exposed."""
@@ -102,17 +111,23 @@ class Exposition:
     def body(self, content_type: str, *, compressed: bool) -> bytes:
         """Return the whole exposition as TEXT or OPENMETRICS."""
         with self._lock:
+            self._asked.add(content_type)
             body = self._bodies.get((content_type, compressed))
             if body is None:
-                parts = (self._own, *(self._parts[name] for name in sorted(self._parts)))
-                if content_type == OPENMETRICS:
-                    body = b"".join(part.openmetrics for part in parts) + _EOF
-                else:
-                    body = b"".join(part.text for part in parts)
+                body = b"".join(
+                    self._rendered(part, content_type)
+                    for part in (self._own, *(self._parts[name] for name in sorted(self._parts)))
+                )
+                body += _EOF if content_type == OPENMETRICS else b""
                 if compressed:
                     body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
                 self._bodies[content_type, compressed] = body
             return body
+
+    def _rendered(self, part: _Part, content_type: str) -> bytes:
+        if content_type not in part.rendered:  # the first to ask for this format
+            part.rendered[content_type] = _render(part.kept, content_type)
+        return part.rendered[content_type]
 
 
 def negotiate(accept: str) -> str:
@@ -125,29 +140,25 @@ def _series(families: Iterable[Metric]) -> int:
     return sum(len(family.samples) for family in families)
 
 
-def _render(families: tuple[Metric, ...], allowed: int) -> tuple[_Part, int]:
-    """Return the part, and how many series did not fit or came twice."""
-    kept, left = [], allowed
+def _cut(families: Iterable[Metric], allowed: int) -> Iterator[Metric]:
+    """Yield the families with clean labels, without what does not fit or comes twice."""
     for family in families:
         shown = Metric(family.name, family.documentation, family.type, family.unit)
         seen = set()
         for sample in family.samples:
             labels = {name: clean(value) for name, value in sample.labels.items()}
             identity = (sample.name, *labels.items())
-            if left > 0 and identity not in seen:
+            if allowed > 0 and identity not in seen:
                 seen.add(identity)
-                left -= 1
+                allowed -= 1
                 shown.samples.append(Sample(sample.name, labels, sample.value))
         if shown.samples:
-            kept.append(shown)
-    series = _series(kept)
-    collector = _Families(kept)
-    openmetrics = openmetrics_format.generate_latest(collector)  # type: ignore[no-untyped-call]  # as it is shipped
-    part = _Part(
-        families,
-        allowed,
-        series,
-        text_format.generate_latest(collector),
-        openmetrics.removesuffix(_EOF),
-    )
-    return part, _series(families) - series
+            yield shown
+
+
+def _render(families: Iterable[Metric], content_type: str) -> bytes:
+    collector = _Families(families)
+    if content_type == OPENMETRICS:
+        body: bytes = openmetrics_format.generate_latest(collector)  # type: ignore[no-untyped-call]  # as it is shipped
+        return body.removesuffix(_EOF)
+    return text_format.generate_latest(collector)
