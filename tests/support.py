@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 from prometheus_client.metrics_core import Metric
 
-from vedette.job import Known
+from vedette.job import Context, Known
 from vedette.publish.exposition import TEXT, Exposition
-from vedette.store import Record
+from vedette.store import Record, Store
+
+S = TypeVar("S")
 
 _SAMPLES = Path(__file__).parent / "samples"
 
@@ -57,3 +60,15 @@ def known(
 ) -> Known:
     """Return what history would remember."""
     return Known(value, detail or {}, first_seen, last_seen, present)
+
+
+def context(previous: S | None = None, *, now: float = 1000.0) -> Context[S]:
+    """Return what a run may know, where nothing else is known."""
+    return Context(
+        previous=previous,
+        latest=Store(),
+        known=lambda _: {},
+        stop=Event(),
+        progress=lambda _ratio, _text: None,
+        now=lambda: now,
+    )

@@ -69,7 +69,7 @@ def speeds_of(before: host.Counters | None, now: host.Counters) -> dict[str, tup
             continue
         received = counter.receive_bytes - old.receive_bytes
         transmitted = counter.transmit_bytes - old.transmit_bytes
-        # An interface that went away and came back counts from zero: no reading, not a negative one.
+        # An interface that went away and came back counts from zero: no reading, not a negative.
         if received >= 0 and transmitted >= 0:
             speeds[name] = received / seconds, transmitted / seconds
     return speeds
