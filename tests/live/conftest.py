@@ -1,0 +1,69 @@
+"""What the live tests stand on: root, real programs, hosts of their own, a running agent."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live import netns, services
+from tests.live.netns import Namespace
+from tests.live.running import FIGURES, VEDETTE, Agent
+
+_PROGRAMS = (
+    *("ip", "memcached", "mount", "nginx", "nmap", "openssl", "promtool", "redis-server"),
+    *("setpriv", "ss", "ssh-keygen", "sshd", "unshare", "vsftpd"),
+)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured on the way."""
+    if FIGURES:
+        terminalreporter.section("measured by the live tests")
+        for what, figure in FIGURES.items():
+            terminalreporter.line(f"{what}: {figure}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def able() -> Iterator[None]:
+    """Fail, in words, where these tests cannot run; clean up after those that were killed."""
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    if os.geteuid() != 0:
+        pytest.fail("the live tests need root, for network namespaces (./dev test asks sudo)")
+    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+    if missing or not Path(VEDETTE).exists():
+        pytest.fail(
+            f"the live tests need {', '.join(missing or [VEDETTE])}: ./dev test installs that"
+        )
+    netns.remove_leftovers()
+    yield
+    netns.remove_leftovers()
+
+
+@pytest.fixture(scope="session")
+def field() -> Iterator[tuple[Namespace, Namespace, Path]]:
+    """A host with twenty ports of real services, its peer, and the host's directory."""
+    with netns.two_hosts("field") as (host, peer), netns.directory("field") as where:
+        services.start_all(host, where)
+        yield host, peer, where
+
+
+@pytest.fixture(scope="session")
+def agent(field: tuple[Namespace, Namespace, Path]) -> Iterator[Agent]:
+    """The agent on that host, its defaults but for a shorter window of capture."""
+    host, _, where = field
+    running = Agent(host, where / "state", "--sniff.interval-seconds", "1")
+    running.wait_for_success("scan", 40)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def yard() -> Iterator[tuple[Namespace, Namespace, Path]]:
+    """A small host, scanned in seconds: sshd on 22, vsftpd on 21. Agents come and go there."""
+    with netns.two_hosts("yard") as (host, peer), netns.directory("yard") as where:
+        services.start_sshd(host, where)
+        services.start_vsftpd(host, where)
+        services.wait_until_open(host, {21, 22})
+        yield host, peer, where
