@@ -20,6 +20,9 @@ from typing import Any, NoReturn
 
 from vedette import __version__
 
+# Of the capture, when jobs run only once: somebody is waiting.
+_SHORT_WINDOW_SECONDS = 3
+
 EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 1, 64, 69, 78
 
 
@@ -193,6 +196,9 @@ def _run_jobs(settings: Any, only: str | None) -> tuple[Any, bool]:
     from vedette.agent import Agent  # noqa: PLC0415
     from vedette.errors import ConfigError  # noqa: PLC0415
 
+    sniff = settings.jobs["sniff"]
+    short = replace(sniff, interval_seconds=min(sniff.interval_seconds, _SHORT_WINDOW_SECONDS))
+    settings = replace(settings, jobs={**settings.jobs, "sniff": short})
     enabled = settings.enabled_jobs()
     if only is not None and only not in enabled:
         raise ConfigError([f"--job {only}: there is {', '.join(enabled)}"])
