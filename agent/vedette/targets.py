@@ -49,7 +49,7 @@ def parse_port(text: str) -> tuple[str, int]:
     parts = text.lower().split("/")
     numbers = [part for part in parts if part.isascii() and part.isdigit()]
     transports = [part for part in parts if part in ("tcp", "udp")]
-    if len(numbers) != 1 or len(numbers) + len(transports) != len(parts):
+    if len(numbers) != 1 or len(transports) > 1 or len(numbers) + len(transports) != len(parts):
         raise ValueError(f"{text!r} is not a port like 22, tcp/22 or udp/53")
     number = int(numbers[0])
     if not 0 < number < 1 << 16:
@@ -60,8 +60,10 @@ def parse_port(text: str) -> tuple[str, int]:
 def parse_ports(text: str) -> str:
     """Return nmap's notation of "1-1024,8080". Raises ValueError, in words."""
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        low, high = (parse_port(end)[1] for end in (first, last or first))
+        first, dash, last = part.partition("-")
+        if "/" in part:
+            raise ValueError(f"{part!r} is not a port or a range like 1-1024")
+        low, high = (parse_port(end)[1] for end in (first, last if dash else first))
         if low > high:
             raise ValueError(f"{part!r}: the range runs backwards")
     return text
