@@ -171,6 +171,7 @@ class Worker:
         if before is None or before.reason != reason:
             log.event("warning", "job failed", job_name=self.job.name, reason=reason, error=message)
         self._runner.store.failed(self.job.name, reason, message, time.monotonic() - run.started)
+        self._runner.wake_waiting()
 
 
 class Runner:
@@ -190,25 +191,26 @@ class Runner:
         for name, (_, options) in jobs.items():
             store.register(name, options.interval_seconds, options.timeout_seconds)
         self._waiting: set[str] = set()
+        self._lock = Lock()
 
     def trigger(self, name: str) -> None:
         """Ask for a run of one job; the first one waits for the jobs that it builds on."""
-        if self._waits(name):
+        with self._lock:
             self._waiting.add(name)
-        else:
-            self.workers[name].trigger()
+        self.wake_waiting()
 
     def wake_waiting(self) -> None:
-        """Start what has waited for a snapshot that is there by now."""
-        for name in sorted(self._waiting):
-            if not self._waits(name):
-                self._waiting.discard(name)
-                self.workers[name].trigger()
+        """Start what has waited for a snapshot that is there by now, or has failed to come."""
+        with self._lock:
+            ready = [name for name in sorted(self._waiting) if not self._waits(name)]
+            self._waiting.difference_update(ready)
+        for name in ready:
+            self.workers[name].trigger()
 
     def _waits(self, name: str) -> bool:
         records = self.store.records()
         return any(
-            other in records and records[other].snapshot is None
+            other in records and records[other].snapshot is None and records[other].failure is None
             for other in self.workers[name].job.after
         )
 

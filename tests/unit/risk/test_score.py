@@ -107,9 +107,9 @@ def test_a_guessed_service_is_possible_and_does_not_count() -> None:
     assert risk["reasons"] == [
         f"{SURFACE}telnet",
         (
-            "possible, not counted: 6.0 = severity 8.1 x threat 0.74 x exposure 1.00 (public address):"
-            " telnet sends passwords in clear text; confidence 30: telnet is guessed from port"
-            " tcp/23; replace it with SSH"
+            "possible, not counted: 6.0 = severity 8.1 x threat 0.74 x exposure 1.00 (public"
+            " address): telnet sends passwords in clear text; confidence 30: telnet is guessed"
+            " from port tcp/23; replace it with SSH"
         ),
     ]
 
