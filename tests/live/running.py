@@ -108,11 +108,9 @@ class Metrics:
 
 def environment(state: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return variables for the agent: none of this machine's own settings, and this state."""
-    empty = state.with_name("empty.yaml")
-    empty.touch()
     return {
         **dict.fromkeys((name for name in os.environ if name.startswith("VEDETTE_")), ""),
-        "VEDETTE_CONFIG": str(empty),
+        "VEDETTE_CONFIG": "/dev/null",  # not what this machine may have
         "VEDETTE_STATE_DIRECTORY": str(state),
         **(more or {}),
     }

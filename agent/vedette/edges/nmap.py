@@ -186,8 +186,10 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
     for pipe in (child.stdout, child.stderr):
         if pipe is not None:
             pipe.close()
-    if child.poll() is None:
-        with suppress(ProcessLookupError):  # it ended between the two lines
+    # Not poll(): a leader that has ended but was not waited for still names its group, and what it
+    # started may still run.
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
