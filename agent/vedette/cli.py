@@ -114,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="TARGET may be public: you are allowed to scan it",
     )
+    scan.add_argument(
+        "--deep", action="store_true", help="take minutes to identify what stays unknown"
+    )
     report = add(
         "report", _report, "Run every job once and write the page as one HTML file.",
         formats=("html", "json"),
@@ -234,6 +237,8 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
         print(f"vedette: refused: {exc}", file=sys.stderr)
         return EX_USAGE
     options = settings.jobs["scan"]
+    if not given.deep:
+        options = replace(options, deep_probe_seconds=0.0)
     if networks:
         options = replace(
             options, networks=tuple(networks), this_host=False, allow_public=given.allow_public

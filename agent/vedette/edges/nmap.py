@@ -40,6 +40,9 @@ _PERCENT = re.compile(rb'<taskprogress [^>]*percent="([0-9.]+)"')
 _FORBIDDEN = re.compile(
     rb"&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));"
 )
+# Of a service that answers, but that nmap does not know, it prints what came back. It knows HTTP
+# by the Server header, which half of all small services do not send.
+_ANSWERED_HTTP = re.compile(r'%r\(GetRequest,[0-9A-F]+,"HTTP/1\\\.')
 _RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -239,8 +242,11 @@ def _host(address: Address, facts: dict[str, Any], extras: dict[tuple[str, int],
 
 
 def _service(port: dict[str, Any], extra: Any) -> Service:
-    tunnel, method, cpes = extra or ("", "table", ())
+    tunnel, method, cpes, fingerprint = extra or ("", "table", (), "")
     name = port["name"] or "unknown"
+    probed = method == "probed"
+    if not probed and _ANSWERED_HTTP.search(fingerprint):
+        name, probed = "http", True
     if tunnel == "ssl":
         name = {"http": "https"}.get(name, name)
     # What a service says of itself is written by strangers: from here on it is one short line.
@@ -250,15 +256,18 @@ def _service(port: dict[str, Any], extra: Any) -> Service:
         clean(port["version"], _TEXT_LIMIT),
         clean(port["extrainfo"], _TEXT_LIMIT),
         clean(tunnel),
-        probed=method == "probed",
+        probed=probed,
         cpes=tuple(clean(cpe, _TEXT_LIMIT) for cpe in cpes[:_CPES_KEPT]),
     )
 
 
-def _extras(text: str) -> dict[str, dict[tuple[str, int], tuple[str, str, tuple[str, ...]]]]:
-    """Read what python-nmap drops: {address: {(transport, port): (tunnel, method, all CPEs)}}."""
+Extra = tuple[str, str, tuple[str, ...], str]  # tunnel, method, all CPEs, fingerprint
+
+
+def _extras(text: str) -> dict[str, dict[tuple[str, int], Extra]]:
+    """Read what python-nmap drops: {address: {(transport, port): Extra}}."""
     tree = ElementTree.fromstring(text)  # noqa: S314 - nmap's own; expat bounds entity expansion
-    found: dict[str, dict[tuple[str, int], tuple[str, str, tuple[str, ...]]]] = {}
+    found: dict[str, dict[tuple[str, int], Extra]] = {}
     for host in tree.iterfind("host"):
         ports = {}
         for port in host.iterfind("ports/port"):
@@ -268,6 +277,7 @@ def _extras(text: str) -> dict[str, dict[tuple[str, int], tuple[str, str, tuple[
                     service.get("tunnel", ""),
                     service.get("method", ""),
                     tuple(cpe.text or "" for cpe in service.iterfind("cpe")),
+                    service.get("servicefp", ""),
                 )
         for address in host.iterfind("address"):
             found.setdefault(address.get("addr", ""), {}).update(ports)

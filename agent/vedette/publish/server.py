@@ -29,6 +29,8 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 500: "Intern
             503: "Service Unavailable"}  # fmt: skip
 # The page needs no script, and nobody may frame it or have it load anything.
 _SAFETY = {
+    # nmap, ours included, knows an HTTP server by this line; the version is nobody's business.
+    "Server": "vedette",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",

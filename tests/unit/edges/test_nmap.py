@@ -235,3 +235,20 @@ def test_any_banner_leaves_the_report_readable(banner: str | bytes) -> None:
 
     assert len(host.ports) == 10
     must_be_sound(with_banner(raw))
+
+
+def test_an_http_server_without_a_server_header_is_http() -> None:
+    """nmap knows HTTP by that header; else it shows what came back, and that is plain enough.
+
+    Otherwise every small HTTP service would cost a deep pass of minutes, and stay unknown.
+    """
+    shown = rb'servicefp="SF-Port20180-TCP:V=7.93%r(GetRequest,26,&quot;HTTP/1\.1\x20200\x20OK\r\n'
+    unknown = b'<service name="unknown" ' + shown + b'&quot;);" method="table" conf="3"/>'
+    report = re.sub(
+        rb'(portid="20180".*?)<service .*?(?:</service>|/>)',
+        lambda found: found[1] + unknown,
+        VERSIONS,
+        flags=re.DOTALL,
+    )
+
+    assert service(report, 20180) == Service("http", probed=True)
