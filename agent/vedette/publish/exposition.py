@@ -79,8 +79,8 @@ class Exposition:
 
         own: the agent's metrics on itself as well, which change when a run is over.
         """
-        records = self._records()
         with self._lock:
+            records = self._records()  # inside: older ones must not come after newer ones
             for name in records:
                 self.dropped.setdefault(name, 0)
             if own:
@@ -147,7 +147,7 @@ def _cut(families: Iterable[Metric], allowed: int) -> Iterator[Metric]:
         seen = set()
         for sample in family.samples:
             labels = {name: clean(value) for name, value in sample.labels.items()}
-            identity = (sample.name, *labels.items())
+            identity = (sample.name, *sorted(labels.items()))
             if allowed > 0 and identity not in seen:
                 seen.add(identity)
                 allowed -= 1

@@ -238,7 +238,7 @@ def test_any_banner_leaves_the_report_readable(banner: str | bytes) -> None:
 
 
 def test_an_http_server_without_a_server_header_is_http() -> None:
-    """nmap knows HTTP by that header; else it shows what came back, and that is plain enough.
+    """By that header nmap knows HTTP; else it shows what came back, and that is plain enough.
 
     Otherwise every small HTTP service would cost a deep pass of minutes, and stay unknown.
     """

@@ -9,7 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 def page(inventory: dict[str, Any], *, live: bool) -> str:
     """Return the HTML. live: it is served and reloads itself; else it is a report in a file."""
-    return _template().render(inventory, live=live)
+    html = _template().render(inventory, live=live)
+    # Names on this host (mount points, programs) can be any bytes: Python makes surrogates of those.
+    return html.encode("utf-8", "replace").decode("utf-8")
 
 
 @cache

@@ -1,0 +1,79 @@
+"""The metric contract as data: {name: (type, labels)} of every family the agent exposes today.
+
+An info metric is a gauge whose value is 1: the text format has no type for it. A change here is a
+change for everybody's dashboards and alerts: it needs a line in CHANGELOG.md, under *Changed*.
+"""
+
+from typing import Literal
+
+Type = Literal["counter", "gauge"]
+
+_PORT = frozenset({"address", "transport", "port"})
+_JOB = frozenset({"job_name"})
+_INTERFACE = frozenset({"interface"})
+_NONE = frozenset[str]()
+
+CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
+    # agent
+    "vedette_build_info": ("gauge", frozenset({"version", "python_version"})),
+    "vedette_capability": ("gauge", frozenset({"capability"})),
+    "vedette_config_last_reload_successful": ("gauge", _NONE),
+    "vedette_config_last_reload_success_timestamp_seconds": ("gauge", _NONE),
+    "vedette_job_interval_seconds": ("gauge", _JOB),
+    "vedette_job_runs_total": ("counter", _JOB),
+    "vedette_job_skipped_total": ("counter", _JOB),
+    "vedette_job_failures_total": ("counter", _JOB | {"reason"}),
+    "vedette_job_last_success_timestamp_seconds": ("gauge", _JOB),
+    "vedette_job_last_duration_seconds": ("gauge", _JOB),
+    "vedette_series_dropped_total": ("counter", _JOB),
+    "vedette_log_messages_total": ("counter", frozenset({"level"})),
+    # stats
+    "vedette_address_info": ("gauge", frozenset({"interface", "address", "mac", "family"})),
+    "vedette_addresses": ("gauge", _NONE),
+    "vedette_interface_receive_bytes_total": ("counter", _INTERFACE),
+    "vedette_interface_transmit_bytes_total": ("counter", _INTERFACE),
+    "vedette_interface_errors_total": ("counter", _INTERFACE | {"direction"}),
+    "vedette_interface_dropped_packets_total": ("counter", _INTERFACE | {"direction"}),
+    "vedette_interface_receive_bytes_per_second": ("gauge", _INTERFACE),
+    "vedette_interface_transmit_bytes_per_second": ("gauge", _INTERFACE),
+    "vedette_cpu_usage_ratio": ("gauge", _NONE),
+    "vedette_load1": ("gauge", _NONE),
+    "vedette_load5": ("gauge", _NONE),
+    "vedette_load15": ("gauge", _NONE),
+    "vedette_memory_size_bytes": ("gauge", _NONE),
+    "vedette_memory_available_bytes": ("gauge", _NONE),
+    "vedette_swap_used_bytes": ("gauge", _NONE),
+    "vedette_filesystem_size_bytes": ("gauge", frozenset({"mountpoint", "device"})),
+    "vedette_filesystem_available_bytes": ("gauge", frozenset({"mountpoint", "device"})),
+    # scan
+    "vedette_scanned_hosts": ("gauge", _NONE),
+    "vedette_hosts_up": ("gauge", _NONE),
+    "vedette_open_ports": ("gauge", frozenset({"address", "transport"})),
+    "vedette_open_port_info": ("gauge", _PORT | {"service_name", "product", "version"}),
+    "vedette_unexpected_open_ports": ("gauge", frozenset({"address"})),
+    "vedette_missing_expected_ports": ("gauge", frozenset({"address"})),
+    "vedette_port_changes_total": ("counter", frozenset({"change"})),
+    # risk
+    "vedette_port_risk_score": ("gauge", _PORT | {"service_name"}),
+    "vedette_host_risk_score": ("gauge", frozenset({"address"})),
+    "vedette_findings": ("gauge", frozenset({"address", "severity", "confidence"})),
+    "vedette_finding_score": ("gauge", _PORT | {"finding", "severity"}),
+    # fingerprint
+    "vedette_os_info": ("gauge", frozenset({"address", "family", "os_name", "source"})),
+    "vedette_os_accuracy_ratio": ("gauge", frozenset({"address"})),
+    # sniff
+    "vedette_captured_packets_total": ("counter", _INTERFACE | {"protocol"}),
+    "vedette_captured_bytes_total": ("counter", _INTERFACE | {"protocol"}),
+    "vedette_capture_dropped_packets_total": ("counter", _INTERFACE),
+    "vedette_service_packets_total": (
+        "counter",
+        frozenset({"transport", "port", "app_protocol", "direction"}),
+    ),
+    "vedette_service_bytes_total": (
+        "counter",
+        frozenset({"transport", "port", "app_protocol", "direction"}),
+    ),
+    "vedette_peer_bytes": ("gauge", frozenset({"peer"})),
+    "vedette_neighbours": ("gauge", _NONE),
+    "vedette_neighbour_info": ("gauge", frozenset({"address", "mac", "vendor"})),
+}
