@@ -223,18 +223,21 @@ def recall(run: Run, known: Mapping[str, Any]) -> None:
     """Take over from history what still holds."""
     now = run.context.now()
     for key in run.guesses:
-        if run.listeners.is_own(key):
-            run.memories[key] = Memory(_OWN, now, 0.0, run.listeners.identity(key))
-        elif (old := known.get(_name(key))) is not None:
+        old = known.get(_name(key))
+        if old is not None:
             run.first_seen[key] = old.first_seen
-            memory = Memory.of(old)
-            if memory is not None and probing.still_good(
+        identity = run.listeners.identity(key)
+        if run.listeners.is_own(key):
+            run.memories[key] = Memory(_OWN, now, 0.0, identity)
+        elif old is not None and (memory := Memory.of(old)) is not None:
+            good = probing.still_good(
                 memory,
                 present=old.present,
-                identity=run.listeners.identity(key),
+                identity=identity,
                 age=now - memory.probed_at,
                 refresh=run.options.refresh_seconds,
-            ):
+            )
+            if good:
                 run.memories[key] = memory
 
 
