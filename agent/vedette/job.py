@@ -129,5 +129,8 @@ def clean(text: str, limit: int = LABEL_LIMIT) -> str:
     spaces, runs of white space one space; what is cut off is marked with an ellipsis.
     """
     # A banner can be 100 kB: the part that cannot matter is not looked at.
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * limit]).split())
+    line = text[: 8 * limit]
+    if not line.isprintable():  # most are, and this runs for every label at every refresh
+        line = "".join(c if c.isprintable() else " " for c in line)
+    line = " ".join(line.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
