@@ -1,0 +1,42 @@
+"""README.md: its tables of settings and metrics are made from the code and the golden file.
+
+REGENERATE_GOLDEN=1 writes them anew, as the golden file; look at the difference before you commit.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.contract import CONTRACT
+from vedette.settings import reference
+
+README = Path(__file__).parents[2] / "README.md"
+GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
+
+
+def metrics() -> str:
+    """Return a Markdown table of the contract, with the help texts of the golden file."""
+    helps = dict(re.findall(r"^# HELP (\S+) (.*)$", GOLDEN.read_text(encoding="utf-8"), re.M))
+    rows = [
+        f"| `{name}` | {kind} | {', '.join(sorted(labels))} | {helps[name]} |"
+        for name, (kind, labels) in CONTRACT.items()
+        if name in helps
+    ]
+    return "\n".join(["| metric | type | labels | what it is |", "|---|---|---|---|", *rows]) + "\n"
+
+
+@pytest.mark.parametrize(("block", "table"), [("settings", reference), ("metrics", metrics)])
+def test_the_tables_of_the_readme_are_those_of_the_code(
+    block: str, table: Callable[[], str]
+) -> None:
+    """A setting or a metric that nobody could find in the README would not exist."""
+    text = README.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {block}: [^\n]*-->\n)(.*?)(<!-- end of {block} -->)", re.DOTALL)
+    made = pattern.sub(lambda found: f"{found[1]}{table()}{found[3]}", text)
+    if os.environ.get("REGENERATE_GOLDEN"):
+        README.write_text(made, encoding="utf-8")
+
+    assert README.read_text(encoding="utf-8") == made
