@@ -48,6 +48,7 @@ class _Formatter(logging.Formatter):
             for key, value in getattr(record, "values", {}).items()
         }
         message = clean(record.getMessage(), _LINE_LIMIT)
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
         if self._json:
             line = json.dumps(
                 {
@@ -55,6 +56,7 @@ class _Formatter(logging.Formatter):
                     "level": level,
                     "message": message,
                     **values,
+                    **({"trace": trace} if trace else {}),
                 },
                 default=str,
             )
@@ -62,8 +64,8 @@ class _Formatter(logging.Formatter):
             line = message + "".join(f" {key}={_quoted(value)}" for key, value in values.items())
             if not self._journal:  # which keeps time and level itself
                 line = f"{self.formatTime(record, self.datefmt)} {level:<7} {line}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            # Indented: an exception's words can be a peer's, and must not look like another line.
+            line += "".join(f"\n  {_indented(part)}" for part in trace.splitlines())
         if self._journal:
             prefix = f"<{_PRIORITY[level]}>"
             line = "\n".join(prefix + part for part in line.splitlines())
@@ -71,8 +73,12 @@ class _Formatter(logging.Formatter):
 
 
 def _quoted(value: object) -> str:
-    text = str(value)
+    text = clean(str(value), _LINE_LIMIT)
     return json.dumps(text, ensure_ascii=False) if not text or set(text) & set(' "=\\') else text
+
+
+def _indented(text: str) -> str:
+    return " " * (len(text) - len(text.lstrip())) + clean(text, _LINE_LIMIT)
 
 
 def start(level: Level = "info", style: Format = "text") -> CountingHandler:

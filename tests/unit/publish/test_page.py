@@ -129,7 +129,7 @@ def test_a_page_with_everything_shows_it() -> None:
     for fact in (
         "4.9 medium", "OpenSSH 9.2p1 Debian 2+deb12u3", "telnet sends passwords in clear text",
         "unexpected", "192.0.2.10: expected but not open: tcp/80", "sshd", "02:00:00:00:00:01",
-        "Debian GNU/Linux 12 (bookworm)", "nmap, match 97 %", "198.51.100.7", "Acme",
+        "Debian GNU/Linux 12 (bookworm)", "nmap, 97 %", "198.51.100.7", "Acme",
         "/dev/vda1", "10.0 GiB", "40.0 GiB", "25 %", "1.5 KiB /s", "port appeared", "ssh 9",
     ):  # fmt: skip
         assert fact.replace(" /s", "/s") in text
