@@ -10,6 +10,7 @@ import pytest
 from tests.live import netns, services
 from tests.live.netns import Namespace
 from tests.live.running import FIGURES, VEDETTE, Agent
+from tests.live.stories import Running
 
 _PROGRAMS = (
     *("ip", "memcached", "mount", "nginx", "nmap", "openssl", "promtool", "redis-server"),
@@ -41,6 +42,20 @@ def able() -> Iterator[None]:
     netns.remove_leftovers()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def stories(able: None, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """What takes its time starts now, if it is wanted: the stories, and the agent of most tests."""
+    assert able is None
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    running = Running({item.originalname for item in items})
+    try:
+        if any("agent" in item.fixturenames for item in items):
+            request.getfixturevalue("started")
+        yield running
+    finally:
+        running.end()
+
+
 @pytest.fixture(scope="session")
 def field() -> Iterator[tuple[Namespace, Namespace, Path]]:
     """A host with twenty ports of real services, its peer, and the host's directory."""
@@ -50,13 +65,19 @@ def field() -> Iterator[tuple[Namespace, Namespace, Path]]:
 
 
 @pytest.fixture(scope="session")
-def agent(field: tuple[Namespace, Namespace, Path]) -> Iterator[Agent]:
+def started(field: tuple[Namespace, Namespace, Path]) -> Iterator[Agent]:
     """The agent on that host, its defaults but for a shorter window of capture."""
     host, _, where = field
     running = Agent(host, where / "state", "--sniff.interval-seconds", "1")
-    running.wait_for_success("scan", 40)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def agent(started: Agent) -> Agent:
+    """The same, when its first scan is over."""
+    started.wait_for_success("scan", 60)
+    return started
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""A small program that listens: `python listener.py JSON`, for the ports no real server serves.
+"""A small program that listens, for the ports no real server serves; standard input tells where.
 
-JSON: [{"port": 7777, "address": "0.0.0.0", "say": "hex of what is sent at once", "answer": "hex of
+[{"port": 7777, "address": "0.0.0.0", "say": "hex of what is sent at once", "answer": "hex of
 what is sent after the first bytes came"}, ...]; with neither it never says a word.
 """
 
@@ -35,7 +35,7 @@ def serve(port: dict[str, Any]) -> Serve:
 
 async def main() -> None:
     """Listen on all ports for ever."""
-    for port in json.loads(sys.argv[1]):
+    for port in json.load(sys.stdin):
         await asyncio.start_server(serve(port), port.get("address", "0.0.0.0"), port["port"])  # noqa: S104 - in a namespace of the test's own
     await asyncio.Event().wait()
 

@@ -79,14 +79,14 @@ class Namespace:
         argv: Sequence[str],
         *,
         log: IO[bytes] | int = subprocess.DEVNULL,
-        stdout: IO[bytes] | int | None = None,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a program in it; it ends with the namespace at the latest."""
         child = subprocess.Popen(  # noqa: S603 - the tests' own commands
             self.command(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=log if stdout is None else stdout,
+            stdin=stdin,
+            stdout=log,
             stderr=log,
             env={**os.environ, **(env or {})},
         )

@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,15 @@ def with_own_run(argv: Iterable[str]) -> list[str]:
     return ["sh", "-c", line]
 
 
-def listen(
-    host: Namespace, ports: Iterable[Mapping[str, Any]], *, until_open: bool = True
-) -> subprocess.Popen[bytes]:
+def listen(host: Namespace, ports: Iterable[Mapping[str, Any]]) -> subprocess.Popen[bytes]:
     """Start listener.py on these ports, and wait until it listens."""
     wanted = list(ports)
     program = Path(__file__).with_name("listener.py")
-    child = host.start([sys.executable, "-I", str(program), json.dumps(wanted)])
-    if until_open:
-        wait_until_open(host, {port["port"] for port in wanted})
+    with tempfile.TemporaryFile() as order:
+        order.write(json.dumps(wanted).encode())
+        order.seek(0)
+        child = host.start([sys.executable, "-I", str(program)], stdin=order)
+    wait_until_open(host, {port["port"] for port in wanted})
     return child
 
 
