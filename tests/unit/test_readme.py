@@ -19,7 +19,9 @@ GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
 
 def metrics() -> str:
     """Return a Markdown table of the contract, with the help texts of the golden file."""
-    helps = dict(re.findall(r"^# HELP (\S+) (.*)$", GOLDEN.read_text(encoding="utf-8"), re.M))
+    helps = dict(
+        re.findall(r"^# HELP (\S+) (.*)$", GOLDEN.read_text(encoding="utf-8"), re.MULTILINE)
+    )
     rows = [
         f"| `{name}` | {kind} | {', '.join(sorted(labels))} | {helps[name]} |"
         for name, (kind, labels) in CONTRACT.items()

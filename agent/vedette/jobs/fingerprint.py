@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 
 from vedette.edges import host, nmap
 from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
@@ -124,8 +124,8 @@ def _fingerprint(guesses: list[Guess], *, active: bool) -> Fingerprint:
 
 def families(fingerprint: Fingerprint) -> Iterable[Metric]:
     """The metrics of one fingerprint."""
-    info = GaugeMetricFamily(
-        "vedette_os_info",
+    info = InfoMetricFamily(
+        "vedette_os",
         "Operating system at the last fingerprint; always 1. family undetermined: nmap found no"
         " open and closed port to compare, or no match.",
         labels=["address", "family", "os_name", "source"],
@@ -136,7 +136,7 @@ def families(fingerprint: Fingerprint) -> Iterable[Metric]:
         labels=["address"],
     )
     for guess in fingerprint.guesses:
-        info.add_metric([str(guess.address), guess.family, guess.name, guess.source], 1)
+        info.add_metric([str(guess.address), guess.family, guess.name, guess.source], {})
         if guess.source == "active" and guess.family != UNDETERMINED:
             accuracy.add_metric([str(guess.address)], guess.accuracy)
     yield info

@@ -9,7 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from vedette import __version__, probing, targets
 from vedette.edges import host, nmap
@@ -438,13 +443,10 @@ _WORST_FINDINGS = 20  # per host: series are dear, the inventory has them all
 
 def _port_families(scan: Scan) -> Iterable[Metric]:
     where = ("address", "transport", "port")
-    info = _gauge(
-        "vedette_open_port_info",
+    info = InfoMetricFamily(
+        "vedette_open_port",
         "Port found open at the last scan, and what answers there; always 1.",
-        *where,
-        "service_name",
-        "product",
-        "version",
+        labels=[*where, "service_name", "product", "version"],
     )
     risk = _gauge(
         "vedette_port_risk_score",
@@ -463,7 +465,7 @@ def _port_families(scan: Scan) -> Iterable[Metric]:
     for port in scan.ports:
         labels = [str(port.address), port.transport, str(port.number)]
         s = port.service
-        info.add_metric([*labels, s.name, s.product, s.version], 1)
+        info.add_metric([*labels, s.name, s.product, s.version], {})
         risk.add_metric([*labels, s.name], port.risk["score"])
         for f in port.risk["findings"]:
             row = (f["score"], [*labels, f["finding"], f["level"]])

@@ -7,7 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from vedette.edges import host
 from vedette.edges.capture_process import CaptureProcess, Summary
@@ -164,13 +169,13 @@ def families(sniff: Sniff) -> Iterable[Metric]:
         "Different addresses of the local network that were heard (ARP) since the agent's start.",
         value=len(sniff.neighbours),
     )
-    neighbours = GaugeMetricFamily(
-        "vedette_neighbour_info",
+    neighbours = InfoMetricFamily(
+        "vedette_neighbour",
         f"Neighbour, of the {_NEIGHBOURS_SHOWN} heard last; always 1. The inventory has all.",
         labels=["address", "mac", "vendor"],
     )
     for address, (mac, vendor) in list(sniff.neighbours.items())[-_NEIGHBOURS_SHOWN:]:
-        neighbours.add_metric([address, mac, vendor], 1)
+        neighbours.add_metric([address, mac, vendor], {})
     yield neighbours
 
 

@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from vedette.edges import host
 from vedette.interfaces import Selection
@@ -112,13 +117,13 @@ def families(stats: Stats) -> Iterable[Metric]:
 
 
 def _address_families(stats: Stats) -> Iterable[Metric]:
-    info = GaugeMetricFamily(
-        "vedette_address_info",
+    info = InfoMetricFamily(
+        "vedette_address",
         "Address of this host on a real interface; always 1.",
         labels=["interface", "address", "mac", "family"],
     )
     for a in stats.addresses:
-        info.add_metric([a.interface, str(a.address), a.mac, f"ipv{a.address.version}"], 1)
+        info.add_metric([a.interface, str(a.address), a.mac, f"ipv{a.address.version}"], {})
     yield info
     yield _gauge(
         "vedette_addresses",

@@ -3,7 +3,12 @@
 import platform
 from collections.abc import Iterable, Mapping
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from vedette import __version__
 from vedette.store import Record
@@ -15,17 +20,20 @@ def families(
     capabilities: Mapping[str, bool],
     log_counts: Mapping[str, int],
     configured_at: float,
+    *,
+    refused: bool = False,
 ) -> Iterable[Metric]:
     """Version, capabilities, log lines, and how the jobs are. dropped: {job: series}.
 
-    configured_at: when the configuration in use was read, Unix seconds.
+    configured_at: when the configuration in use was read, Unix seconds. refused: a newer one was
+    read, and is invalid.
     """
-    build = GaugeMetricFamily(
-        "vedette_build_info",
+    build = InfoMetricFamily(
+        "vedette_build",
         "Version of the agent; always 1.",
         labels=["version", "python_version"],
     )
-    build.add_metric([__version__, platform.python_version()], 1)
+    build.add_metric([__version__, platform.python_version()], {})
     yield build
     capability = GaugeMetricFamily(
         "vedette_capability",
@@ -39,7 +47,7 @@ def families(
     yield GaugeMetricFamily(
         "vedette_config_last_reload_successful",
         "Whether the configuration was valid when it was last read.",
-        value=1,
+        value=not refused,
     )
     yield GaugeMetricFamily(
         "vedette_config_last_reload_success_timestamp_seconds",

@@ -156,7 +156,8 @@ def test_both_formats_tell_the_same() -> None:
     openly = exposition.body(OPENMETRICS, compressed=False).decode()
 
     def told(families: Iterable[Metric]) -> list[tuple[str, str, list[object]]]:
-        return [(f.name, f.documentation, list(f.samples)) for f in families]
+        # An info metric's `_info` belongs to the sample alone in OpenMetrics, which has that type.
+        return [(f.name.removesuffix("_info"), f.documentation, list(f.samples)) for f in families]
 
     assert openly.endswith("\n# EOF\n")
     assert openly.count("# EOF") == 1
@@ -267,3 +268,11 @@ def test_counters_keep_their_ending_in_both_formats() -> None:
 
     assert "# TYPE vedette_test_total counter" in text(exposition)
     assert b"# TYPE vedette_test counter" in exposition.body(OPENMETRICS, compressed=False)
+
+
+def test_info_metrics_are_of_that_type_where_there_is_one() -> None:
+    """OpenMetrics knows info; the older text format shows it as a gauge whose value is 1."""
+    exposition = exposition_of(ALL)
+
+    assert b"# TYPE vedette_open_port info" in exposition.body(OPENMETRICS, compressed=False)
+    assert "# TYPE vedette_open_port_info gauge" in text(exposition)
