@@ -81,6 +81,7 @@ class Server:
         self._metrics = metrics
         self._pages = pages
         self._most_connections = most_connections
+        self.deadline_seconds: float = _DEADLINE_SECONDS
         self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = Thread(target=self._serve, name="server", daemon=True)
@@ -119,10 +120,10 @@ class Server:
     def _listen(self) -> None:
         server = _Bounded(
             self._answer,
-            idle_connection_timeout=_DEADLINE_SECONDS,
+            idle_connection_timeout=self.deadline_seconds,
             max_header_size=_HEADER_LIMIT,
             max_body_size=_BODY_LIMIT,
-            body_timeout=_DEADLINE_SECONDS,
+            body_timeout=self.deadline_seconds,
         )
         server.most_connections = self._most_connections
         server.add_sockets(self._sockets)
