@@ -17,6 +17,7 @@ from typing import Any
 
 from vedette import log
 from vedette.errors import BadOutput, NotPermitted, NotReady, TimedOut
+from vedette.job import clean
 from vedette.scanned import Address
 
 _NOT_PERMITTED = 77  # capture/__main__.py
@@ -25,6 +26,7 @@ _LINE_LIMIT = 4 << 20  # characters of one summary
 # Back-off of restarts: from one second to five minutes, back to one after a window that arrived.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 _STOP_SECONDS = 1.0
+_LARGEST = 1 << 63  # of a count: the kernel's own have 64 bits
 
 Summary = Mapping[str, Any]
 
@@ -112,7 +114,8 @@ class CaptureProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,
         )
         self._arguments, self._told = arguments, ""
@@ -166,27 +169,36 @@ class CaptureProcess:
 
 
 def parse(line: str) -> Summary:
-    """Return the summary in one line (capture/summary.py). Raises BadOutput if it is none."""
+    """Return the summary in one line (capture/summary.py). Raises BadOutput if it is none.
+
+    Every text in it is clean. That process reads what strangers send: it is not trusted either.
+    """
     try:
-        summary = json.loads(line)
-        ok = (
-            isinstance(summary["seconds"], int | float)
-            and all(_row(row, str, str, int, int) for row in summary["protocols"])
-            and all(_row(row, str, int, str, int, int) for row in summary["services"])
-            and all(_row(row, str, int) for row in summary["peers"])
-            and all(_row(row, str, str, str) for row in summary["neighbours"])
-            and all(isinstance(n, int) for n in summary["dropped"].values())
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        told = json.loads(line)
+        return {
+            "seconds": _checked(told["seconds"], int, float),
+            "protocols": _rows(told["protocols"], str, str, int, int),
+            "services": _rows(told["services"], str, int, str, int, int),
+            "peers": _rows(told["peers"], str, int),
+            "neighbours": _rows(told["neighbours"], str, str, str),
+            "dropped": {clean(name): _checked(n, int) for name, n in told["dropped"].items()},
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise BadOutput(f"no summary: {type(exc).__name__}") from exc
-    if not ok:
-        raise BadOutput("no summary: a field has another type")
-    return dict(summary)
 
 
-def _row(row: Any, *types: type) -> bool:
-    return (
-        isinstance(row, list)
-        and len(row) == len(types)
-        and all(isinstance(value, kind) for value, kind in zip(row, types, strict=True))
-    )
+def _rows(rows: Any, *types: type) -> list[list[Any]]:
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise TypeError
+    return [[_checked(v, kind) for v, kind in zip(row, types, strict=True)] for row in rows]
+
+
+def _checked(value: Any, *kinds: type) -> Any:
+    """Return a text, cleaned, or a number that can be one of these counts. Raises TypeError."""
+    if type(value) not in kinds:
+        raise TypeError
+    if str in kinds:
+        return clean(value)
+    if not 0 <= value < _LARGEST:
+        raise TypeError
+    return value

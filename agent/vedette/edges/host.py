@@ -214,11 +214,11 @@ def _inodes() -> Iterator[tuple[tuple[str, Address, int], int]]:
             fields = line.split()
             local, peer = fields[1], fields[2]
             if int(peer.split(":")[1], 16) == 0:
-                address, port = _endpoint(local)
+                address, port = endpoint(local)
                 yield (name[:3], address, port), int(fields[9])
 
 
-def _endpoint(text: str) -> tuple[Address, int]:
+def endpoint(text: str) -> tuple[Address, int]:
     """Parse "0100007F:0016": 32-bit words in host order (proc_net_tcp in the kernel's docs)."""
     words, port = text.split(":")
     raw = bytes.fromhex(words)
