@@ -16,15 +16,17 @@ from vedette.jobs import sniff
 from vedette.publish import about
 from vedette.publish.exposition import Exposition
 from vedette.publish.inventory import inventory
+from vedette.publish.outgoing import Publishers
 from vedette.publish.server import HTML, JSON, PLAIN, Answer, Server
 from vedette.runner import Runner
 from vedette.scanned import Scan
 from vedette.settings import Settings
 from vedette.store import Record, Store
-from vedette.timer import Timer
+from vedette.timer import Timer, share
 
 HISTORY_FILE = "history.sqlite"
 _STOP_SECONDS = 3.0
+_PUBLISHERS_SECONDS = 0.5  # beyond those, which the jobs rarely need
 # Failures that time does not heal: the host lacks something, and `vedette_capability` says so.
 # A job that has them does not keep the agent from being ready.
 _LACKING = ("tool_missing", "not_permitted")
@@ -71,6 +73,9 @@ class Agent:
             settings.publish.expose.max_connections,
         )
         self._raw_sockets = host.raw_sockets()
+        self._publishers = Publishers(
+            settings.publish, host.identity(), host.hostname(), self.metrics.families, share
+        )
 
     def run(self, stop: Event, say: Callable[[str], None]) -> None:
         """Serve and run the jobs until `stop` is set. Raises AddressInUse.
@@ -85,13 +90,16 @@ class Agent:
                 self.server.start()
                 say(f"http://{f'[{address}]' if ':' in address else address}:{port}/")
             self.runner.start()
+            self._publishers.start()
             self._timer.run(stop, self.runner.check)
         finally:
             self.stop()
 
     def stop(self) -> None:
         """End everything that was started."""
+        self._publishers.stop()
         self.runner.stop(_STOP_SECONDS)
+        self._publishers.join(_PUBLISHERS_SECONDS)
         self.stop_children()
         self.server.stop()
         self.history.close()
@@ -107,6 +115,7 @@ class Agent:
         yield from about.families(
             records, dropped, self.capabilities(), counts, self._configured_at
         )
+        yield from self._publishers.families()
         yield from ProcessCollector(registry=None).collect()
 
     def capabilities(self) -> dict[str, bool]:

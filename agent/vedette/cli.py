@@ -130,6 +130,10 @@ def _parser() -> argparse.ArgumentParser:
         "selfcheck", _selfcheck, "Check whether the agent can do its work here.",
         formats=("table", "json"),
     )  # fmt: skip
+    add(
+        "decommission", _decommission,
+        "Delete this host's group from the Pushgateway, once the agent is stopped for good.",
+    )  # fmt: skip
     add("reference", _reference, "Print every setting, as a Markdown table.")
     commands.add_parser("capture", help="The capture process; the agent starts it by itself.")
     return parser
@@ -273,6 +277,26 @@ def _check_config(given: argparse.Namespace, settings: Any) -> int:
 
         print(yaml.safe_dump(values, sort_keys=False), end="")
     print("vedette: the configuration is valid", file=sys.stderr)
+    return 0
+
+
+def _decommission(_: argparse.Namespace, settings: Any) -> int:
+    from vedette import log  # noqa: PLC0415
+    from vedette.edges import host  # noqa: PLC0415
+    from vedette.publish import outgoing  # noqa: PLC0415
+
+    options = settings.publish.push
+    log.start(settings.log_level, settings.log_format)
+    if not options.url:
+        print("vedette: publish.push.url is not set: there is no group to delete", file=sys.stderr)
+        return 0
+    push = outgoing.push(options, host.identity(), host.hostname())
+    outcome = push.delete()
+    if outcome.reason:
+        why = f"{outcome.reason}: {outcome.words}".removesuffix(": ")
+        print(f"vedette: {push.group} is still in {options.url}: {why}", file=sys.stderr)
+        return EX_FAILED
+    print(f"vedette: deleted {push.group} from {options.url}", file=sys.stderr)
     return 0
 
 

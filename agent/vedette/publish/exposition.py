@@ -101,7 +101,13 @@ class Exposition:
 
     def _cut(self, families: tuple[Metric, ...], allowed: int) -> _Part:
         kept = tuple(_cut(families, allowed))
-        return _Part(families, allowed, kept, {t: _render(kept, t) for t in self._asked})
+        return _Part(families, allowed, kept, {t: render(kept, t) for t in self._asked})
+
+    def families(self) -> tuple[Metric, ...]:
+        """Return all that is exposed: labels clean, the ceiling kept."""
+        with self._lock:
+            parts = (self._own, *(self._parts[name] for name in sorted(self._parts)))
+            return tuple(family for part in parts for family in part.kept)
 
     def series(self) -> int:
         """Return how many series are exposed."""
@@ -126,7 +132,7 @@ class Exposition:
 
     def _rendered(self, part: _Part, content_type: str) -> bytes:
         if content_type not in part.rendered:  # the first to ask for this format
-            part.rendered[content_type] = _render(part.kept, content_type)
+            part.rendered[content_type] = render(part.kept, content_type)
         return part.rendered[content_type]
 
 
@@ -156,7 +162,8 @@ def _cut(families: Iterable[Metric], allowed: int) -> Iterator[Metric]:
             yield shown
 
 
-def _render(families: Iterable[Metric], content_type: str) -> bytes:
+def render(families: Iterable[Metric], content_type: str) -> bytes:
+    """Return families as TEXT or, without its last line, OPENMETRICS."""
     collector = _Families(families)
     if content_type == OPENMETRICS:
         body: bytes = openmetrics_format.generate_latest(collector)  # type: ignore[no-untyped-call]  # as it is shipped

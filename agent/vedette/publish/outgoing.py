@@ -1,0 +1,78 @@
+"""The publishers that go out to a server by themselves, as the settings want them."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from prometheus_client.metrics_core import Metric
+
+from vedette.publish import options, tally
+from vedette.publish.push import Push
+
+# Names that many hosts share.
+_NO_NAMES = frozenset({"", "localhost", "localhost.localdomain", "(none)"})
+
+
+class Publisher(Protocol):
+    """Sends in a thread of its own. `stop` only says so; `join` waits until it has ended."""
+
+    tally: tally.Tally
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def join(self, seconds: float) -> None: ...
+
+
+def instance(identity: str, hostname: str) -> str:
+    """Return what the host is called where it sends to; the same after each boot."""
+    return identity if hostname in _NO_NAMES else hostname
+
+
+def push(
+    chosen: options.Push,
+    identity: str,
+    hostname: str,
+    families: Callable[[], tuple[Metric, ...]] = tuple,
+    phase: float = 0.0,
+) -> Push:
+    """Return the publisher to a Pushgateway."""
+    return Push(chosen, chosen.instance or instance(identity, hostname), families, phase)
+
+
+class Publishers:
+    """All that are switched on. share: (identity, name) -> this host's place in the interval."""
+
+    def __init__(
+        self,
+        chosen: options.Options,
+        identity: str,
+        hostname: str,
+        families: Callable[[], tuple[Metric, ...]],
+        share: Callable[[str, str], float],
+    ) -> None:
+        self._all: list[Publisher] = []
+        if chosen.push.enabled:
+            phase = share(identity, "push")
+            self._all.append(push(chosen.push, identity, hostname, families, phase))
+
+    def start(self) -> None:
+        """Start them; each waits for its slot."""
+        for publisher in self._all:
+            publisher.start()
+
+    def stop(self) -> None:
+        """Tell them to end, without waiting for it."""
+        for publisher in self._all:
+            publisher.stop()
+
+    def join(self, seconds: float) -> None:
+        """Wait until they have ended, but no longer than this in all."""
+        end = time.monotonic() + seconds
+        for publisher in self._all:
+            publisher.join(max(0.0, end - time.monotonic()))
+
+    def families(self) -> Iterable[Metric]:
+        """Their metrics on themselves."""
+        return tally.families(publisher.tally for publisher in self._all)
