@@ -32,6 +32,12 @@ from vedette.option import BOUNDS, allowed, types_of
 from vedette.settings import DEFAULT_FILE, General, Settings, all_leaves, sections
 
 PREFIX = "VEDETTE_"
+# What PyYAML raises, in fact: its constructors let through what Python says to a bad date, an odd
+# number, or a thousand brackets.
+_YAML_ERRORS = (
+    yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
 # Variables of the program that are no settings.
 _NOT_SETTINGS = frozenset({"VEDETTE_CONFIG"})
 
@@ -78,10 +84,13 @@ def _model() -> type[_Sourced]:
     return pydantic.create_model("Configuration", __base__=_Sourced, **every)
 
 
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
 @cache
 def _section_model(section: type) -> type[BaseModel]:
     model: type[BaseModel] = pydantic.create_model(
-        section.__name__, __config__=ConfigDict(extra="forbid"), **_fields(section)
+        section.__name__, __config__=_STRICT, **_fields(section)
     )
     return model
 
@@ -100,7 +109,10 @@ def _field(kind: Any, entry: Field[Any]) -> tuple[Any, Any]:
     else:
         info = pydantic.Field(default=entry.default, **bounds)
     parse = entry.metadata["parse"]
-    return (kind if parse is None else _parsed(kind, parse)), info
+    if parse is None:
+        return kind, info
+    # The default may be written out, as check-config does, also where it is "" for unset.
+    return _parsed(kind, lambda text: text if text == entry.default else parse(text)), info
 
 
 def _parsed(kind: Any, parse: Callable[[str], Any]) -> Any:
@@ -162,7 +174,7 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
         if must_exist:
             raise ConfigError([f"{file}: there is no such file"]) from exc
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+    except (OSError, *_YAML_ERRORS) as exc:
         raise ConfigError([f"{file}: cannot be read: {' '.join(str(exc).split())}"]) from exc
     if contents is None:
         return {}
@@ -174,7 +186,7 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
 def _value(key: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as exc:
+    except _YAML_ERRORS as exc:
         raise ConfigError([f"{key}: {text!r} cannot be read as YAML"]) from exc
 
 
