@@ -27,7 +27,6 @@ def test_the_main_process_stays_within_45_mib(agent: Agent) -> None:
     resident = agent.status("VmRSS")
 
     FIGURES["resident memory of the main process"] = f"{resident / 1024:.1f} MiB"
-    FIGURES["start to first /metrics"] = f"{agent.start_seconds:.2f} s"
     assert resident <= 45 * 1024
 
 
@@ -49,7 +48,7 @@ def test_an_idle_agent_costs_next_to_nothing(agent: Agent) -> None:
     """Less than 2 % of a core in a run of the tests; `./dev bench agent` measures it well."""
     agent.wait_for_success("fingerprint", 30)
     started, before = time.monotonic(), agent.cpu_seconds()
-    time.sleep(10)
+    time.sleep(6)
     ratio = (agent.cpu_seconds() - before) / (time.monotonic() - started)
 
     FIGURES["idle, with a window of capture each second"] = f"{ratio:.2%} of a core"

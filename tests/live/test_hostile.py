@@ -66,7 +66,8 @@ def test_poisoned_banners_are_shown_inert() -> None:
         start_sshd(host, where)
         agent = Agent(
             host, where / "state", "--scan.deep-probe-seconds", "3", "--log-level", "debug",
-            "--scan.tcp-ports", "1-5000", "--fingerprint.active", "no", log_format="text",
+            "--scan.tcp-ports", "1-3000", "--fingerprint.active", "no", "--sniff.enabled", "no",
+            log_format="text",
         )  # fmt: skip
         metrics = agent.wait_for_success("scan", 100)
 

@@ -13,7 +13,10 @@ from tests.live.stories import beside
 
 pytestmark = pytest.mark.live
 
-FLAGS = ("--scan.interval-seconds", "10", "--fingerprint.active", "no", "--sniff.enabled", "no")
+FLAGS = (
+    *("--scan.interval-seconds", "10", "--scan.tcp-ports", "1-8000"),
+    *("--fingerprint.active", "no", "--sniff.enabled", "no"),
+)
 
 
 def ports_asked(lines: list[str]) -> set[int]:

@@ -3,7 +3,6 @@
 import json
 import socket
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,11 +29,18 @@ def two_windows_later(agent: Agent) -> Metrics:
     return agent.metrics()
 
 
-@pytest.fixture
-def calm(agent: Agent) -> Metrics:
-    """The metrics at a moment when nothing is on its way: of a scan, of an earlier test."""
+@pytest.fixture(scope="module")
+def scanned(agent: Agent) -> Agent:
+    """The agent when its scans are over and counted."""
     agent.wait_for_success("fingerprint", 30)
-    return two_windows_later(agent)
+    two_windows_later(agent)
+    return agent
+
+
+@pytest.fixture
+def calm(scanned: Agent) -> Metrics:
+    """The metrics when nothing is on its way: each test here waits for what it has sent."""
+    return scanned.metrics()
 
 
 def send_datagrams(sender: Namespace, receiver: Namespace, address: str, count: int) -> None:
@@ -114,34 +120,31 @@ def fetch(peer: Namespace) -> None:
             assert len(receive_all(connection)) > BIG
 
 
-def test_all_of_an_interface_agrees_with_the_kernel(
-    field: Field, agent: Agent, calm: Metrics
-) -> None:
+def test_all_of_an_interface_agrees_with_the_kernel(field: Field, agent: Agent) -> None:
     """Packets and bytes, whatever they carry: the kernel's own count is the truth."""
     host, peer, _ = field
-
-    def counts(name: str) -> Callable[[Metrics], float]:
-        return lambda metrics: metrics.value(f"vedette_captured_{name}_total", interface="eth0")
 
     def kernel() -> tuple[int, int]:
         (link,) = json.loads(host.ip("-j", "-s", "link", "show", "eth0"))
         both = link["stats64"]["rx"], link["stats64"]["tx"]
         return sum(x["packets"] for x in both), sum(x["bytes"] for x in both)
 
-    # Between the kernel's count and the capture's a stray packet may come: then it is the same
-    # distance before and after only if nothing was lost or counted twice.
-    packets, size = kernel()
-    distance = packets - counts("packets")(calm), size - counts("bytes")(calm)
+    def distance() -> tuple[float, float]:
+        """Return how much more the kernel has counted, at a moment when nothing is on its way."""
+        while True:
+            packets, size = kernel()
+            now = two_windows_later(agent)
+            if kernel() == (packets, size):
+                seen = now.value("vedette_captured_bytes_total", interface="eth0")
+                return packets - captured(now, "eth0"), size - seen
+
+    before = distance()  # of the time before the capture began
+    _, size = kernel()
     fetch(peer)
     fetch(peer)
 
-    def agrees() -> bool:
-        now = agent.metrics()
-        packets, size = kernel()
-        return distance == (packets - counts("packets")(now), size - counts("bytes")(now))
-
+    assert distance() == before
     assert kernel()[1] - size > 4 * BIG
-    wait_for("the same packets and bytes as the kernel counted", agrees, 15)
     assert agent.metrics().value("vedette_capture_dropped_packets_total", interface="eth0") == 0
 
 
