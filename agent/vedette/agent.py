@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
@@ -23,6 +24,9 @@ from vedette.scanned import Scan
 from vedette.settings import Settings
 from vedette.store import Record, Store
 from vedette.timer import Timer, share
+
+if TYPE_CHECKING:
+    from vedette.publish.guard import Guard
 
 HISTORY_FILE = "history.sqlite"
 _STOP_SECONDS = 3.0
@@ -62,6 +66,8 @@ class Agent:
             self.store.records, self._own_families, settings.publish.max_series
         )
         self.store.subscribe(lambda over: self.metrics.refresh(own=over))
+        web = settings.publish.expose.web_config_file
+        self._guard = None if web is None else _guard(web)
         self.server = Server(
             self.metrics,
             {
@@ -71,6 +77,7 @@ class Agent:
                 "/-/ready": self._ready,
             },
             settings.publish.expose.max_connections,
+            self._guard,
         )
         self._raw_sockets = host.raw_sockets()
         self._publishers = Publishers(
@@ -78,7 +85,7 @@ class Agent:
         )
 
     def run(self, stop: Event, say: Callable[[str], None]) -> None:
-        """Serve and run the jobs until `stop` is set. Raises AddressInUse.
+        """Serve and run the jobs until `stop` is set. Raises AddressInUse and ConfigError.
 
         say: told where the page is, once it is there.
         """
@@ -86,9 +93,13 @@ class Agent:
         self.metrics.refresh()
         try:
             if expose.enabled:
+                if self._guard is not None:
+                    self._guard.start()
                 address, port = self.server.bind(str(expose.address), expose.port)
                 self.server.start()
-                say(f"http://{f'[{address}]' if ':' in address else address}:{port}/")
+                secure = self._guard is not None and self._guard.rules.context is not None
+                scheme = "https" if secure else "http"
+                say(f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}/")
             self.runner.start()
             self._publishers.start()
             self._timer.run(stop, self.runner.check)
@@ -116,6 +127,8 @@ class Agent:
             records, dropped, self.capabilities(), counts, self._configured_at
         )
         yield from self._publishers.families()
+        if self._guard is not None:
+            yield from self._guard.families()
         yield from ProcessCollector(registry=None).collect()
 
     def capabilities(self) -> dict[str, bool]:
@@ -161,6 +174,12 @@ class Agent:
         if reasons:
             return Answer(503, PLAIN, "".join(f"{line}\n" for line in reasons).encode())
         return Answer(200, PLAIN, b"vedette is ready\n")
+
+
+def _guard(file: Path) -> "Guard":
+    from vedette.publish.guard import Guard  # noqa: PLC0415 - 1.5 MiB that many do not need
+
+    return Guard(file)
 
 
 def _not_ready(record: Record, now: float) -> str:

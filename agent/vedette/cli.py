@@ -267,6 +267,11 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
 
 
 def _check_config(given: argparse.Namespace, settings: Any) -> int:
+    web = settings.publish.expose.web_config_file
+    if web is not None:
+        from vedette.publish import guard  # noqa: PLC0415
+
+        print(f"vedette: {web}: {guard.words(guard.load(web), time.time())}", file=sys.stderr)
     # JSON has no paths and networks: they are shown as they would be written.
     values = json.loads(json.dumps(asdict(settings), default=str))
     values |= values.pop("jobs")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.edges import host, nmap
+from vedette.errors import ConfigError
 from vedette.settings import Settings
 
 # Before the first release: a clock that stands there was never set.
@@ -43,6 +44,7 @@ def checks(settings: Settings) -> list[Check]:
         ),
         _state_directory(settings.state_directory),
         _clock(),
+        *_web_config(settings.publish.expose.web_config_file),
     ]
 
 
@@ -58,6 +60,22 @@ def _state_directory(directory: Path) -> Check:
     if free < _LEAST_SPACE:
         return Check("state directory", ok=False, says=f"{directory}: {free >> 20} MiB left")
     return Check("state directory", ok=True, says=f"{directory} is writable")
+
+
+def _web_config(file: Path | None) -> list[Check]:
+    if file is None:
+        return []
+    from vedette.publish import guard  # noqa: PLC0415 - only where there is such a file
+
+    what = "web configuration"
+    try:
+        rules = guard.load(file)
+    except ConfigError as exc:
+        return [Check(what, ok=False, says="; ".join(exc.problems))]
+    now = time.time()
+    return [
+        Check(what, rules.expires_at is None or rules.expires_at > now, guard.words(rules, now))
+    ]
 
 
 def _clock() -> Check:

@@ -42,6 +42,9 @@ class Expose:
     )
     port: int = setting(8000, "TCP port; 0 takes any free one.", ge=0, le=65535)
     max_connections: int = setting(512, "Beyond this, new connections are closed at once.", ge=8)
+    web_config_file: Path | None = setting(
+        None, "TLS and passwords: a web configuration file as node_exporter has it."
+    )
 
 
 _WHERE = " A relative name is looked for in $CREDENTIALS_DIRECTORY first."

@@ -5,7 +5,11 @@ header, and no idle peer that could keep another one waiting.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -18,14 +22,15 @@ from vedette import log
 from vedette.publish import exposition
 
 if TYPE_CHECKING:
-    import socket
+    from vedette.publish.guard import Guard, Refusal
 
 # For the whole header of a request, and for an idle connection between two: longer than the usual
 # scrape intervals would keep attackers' connections as long.
 _DEADLINE_SECONDS = 10
 _HEADER_LIMIT = 16 << 10  # bytes, the request line included
 _BODY_LIMIT = 1 << 10  # bytes: no path takes a body
-_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 500: "Internal Server Error",
+_REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
+            429: "Too Many Requests", 500: "Internal Server Error",
             503: "Service Unavailable"}  # fmt: skip
 # The page needs no script, and nobody may frame it or have it load anything.
 _SAFETY = {
@@ -57,35 +62,72 @@ class Answer:
 
 
 class _Bounded(HTTPServer):
-    """Closes connections beyond a number at once: Tornado itself knows no limit."""
+    """Closes connections beyond a number at once, and takes the TLS context of the moment.
+
+    Tornado itself knows no limit, and one context for all time. The set and the method are its own
+    and undocumented; tests/unit/publish/test_server.py and tests/live/test_tls.py guard them.
+    """
 
     most_connections = 512
+    guard: "Guard | None" = None
+    own: frozenset[tuple[str, int]] = frozenset()
+
+    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+        ours = address[:2] in self.own
+        self.ssl_options = None if ours or self.guard is None else self.guard.context()
+        super()._handle_connection(connection, address)
 
     def handle_stream(self, stream: Any, address: Any) -> None:
-        # The set is Tornado's own and undocumented; tests/unit/publish/test_server.py guards it.
-        if len(self._connections) >= self.most_connections:
+        if len(self._connections) >= self.most_connections and address[:2] not in self.own:
             stream.close()
             return
         super().handle_stream(stream, address)
 
 
+class _TornadoLog(logging.Handler):
+    """What Tornado logs. A handshake that failed is the guard's, all else for those who debug."""
+
+    def __init__(self, guard: "Guard | None") -> None:
+        super().__init__()
+        self._guard = guard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if self._guard is not None and message.startswith("SSL Error on"):
+            _, peer, error = record.args  # type: ignore[misc]  # as this message has them
+            address = str(peer[0]) if isinstance(peer, tuple) else "?"
+            self._guard.refuse("handshake", address, getattr(error, "reason", None) or str(error))
+        elif record.levelno >= logging.ERROR:
+            under_way = sys.exc_info()[0] is not None
+            log.event("error", "bug in the server", error=message, trace=under_way)
+        else:
+            log.event("debug", "server", said=message)
+
+
 class Server:
-    """Serves in a thread of its own. pages: {path: what to answer}, for GET and HEAD."""
+    """Serves in a thread of its own. pages: {path: what to answer}, for GET and HEAD.
+
+    guard: who may come in, to any path; None: everybody.
+    """
 
     def __init__(
         self,
         metrics: exposition.Exposition,
         pages: Mapping[str, Callable[[], Answer]],
         most_connections: int,
+        guard: "Guard | None" = None,
     ) -> None:
         self._metrics = metrics
         self._pages = pages
         self._most_connections = most_connections
         self.deadline_seconds: float = _DEADLINE_SECONDS
+        self._guard = guard
         self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = Thread(target=self._serve, name="server", daemon=True)
         self._ready = Event()
+        self._http: _Bounded | None = None
+        self._pending: set[asyncio.Task[None]] = set()
 
     def bind(self, address: str, port: int) -> tuple[str, int]:
         """Listen; return the address and the port that it became. Raises AddressInUse."""
@@ -110,6 +152,33 @@ class Server:
             self._thread.join(grace_seconds)
         for listening in self._sockets:
             listening.close()
+        if self._guard is not None:
+            self._guard.stop()
+
+    def answers(self, seconds: float) -> bool:
+        """Whether /-/healthy answers through the real socket. For the watchdog, from its thread.
+
+        The agent knows its own question by the socket that it comes from, which nobody else can
+        have meanwhile. It needs no certificate, no password, and no place among the connections:
+        neither a strict web configuration nor a flood of idle peers makes the agent look dead.
+        """
+        http = self._http
+        if http is None:
+            return False
+        address, port = self._sockets[0].getsockname()[:2]
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - a name
+        with suppress(OSError), socket.socket(self._sockets[0].family) as asking:
+            asking.settimeout(seconds)
+            asking.bind((address, 0))
+            own = asking.getsockname()[:2]
+            http.own |= {own}
+            try:
+                asking.connect((address, port))
+                asking.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                return asking.recv(64).startswith(b"HTTP/1.1 200 ")
+            finally:
+                http.own -= {own}
+        return False
 
     def _serve(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -118,7 +187,9 @@ class Server:
         self._loop.run_forever()
 
     def _listen(self) -> None:
-        server = _Bounded(
+        library = logging.getLogger("tornado")
+        library.handlers, library.propagate = [_TornadoLog(self._guard)], False
+        server = self._http = _Bounded(
             self._answer,
             idle_connection_timeout=self.deadline_seconds,
             max_header_size=_HEADER_LIMIT,
@@ -126,16 +197,56 @@ class Server:
             body_timeout=self.deadline_seconds,
         )
         server.most_connections = self._most_connections
+        server.guard = self._guard
         server.add_sockets(self._sockets)
         self._ready.set()
 
     def _answer(self, request: HTTPServerRequest) -> None:
-        headers = HTTPHeaders(_SAFETY)
+        if self._guard is None or self._is_own(request):
+            self._give(request, None)
+            return
+        stream = _stream(request)
+        if self._guard.turns_away(stream.socket, request.remote_ip or ""):
+            stream.close()
+            return
+        verdict = self._guard.judge(request.remote_ip or "", request.headers.get("Authorization"))
+        if not isinstance(verdict, Coroutine):
+            self._give(request, verdict)
+            return
+        assert self._loop is not None  # noqa: S101 - this runs in it
+        task = self._loop.create_task(self._give_later(request, verdict))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+
+    def _is_own(self, request: HTTPServerRequest) -> bool:
+        address = getattr(getattr(request.connection, "context", None), "address", None) or ()
+        return self._http is not None and address[:2] in self._http.own
+
+    async def _give_later(
+        self, request: HTTPServerRequest, verdict: "Coroutine[Any, Any, Refusal | None]"
+    ) -> None:
         try:
-            answer = self._find(request, headers)
-        except Exception:  # noqa: BLE001 - a bug in a page costs this answer, not the server
-            log.event("error", "bug in a page", trace=True, path=request.path)
-            answer = Answer(500, PLAIN, b"a bug; the log says more\n")
+            refusal = await verdict
+        except Exception:  # noqa: BLE001 - as for a page; whoever it was does not come in
+            log.event("error", "bug in the check of a password", trace=True)
+            _stream(request).close()
+            return
+        if not _stream(request).closed():  # it may have gone meanwhile
+            self._give(request, refusal)
+
+    def _give(self, request: HTTPServerRequest, refusal: "Refusal | None") -> None:
+        headers = HTTPHeaders(_SAFETY)
+        if self._guard is not None:
+            headers.update(self._guard.rules.config.headers)
+        if refusal is not None:
+            headers.update(refusal.headers)
+            answer = Answer(refusal.status, PLAIN, refusal.text.encode())
+        else:
+            try:
+                answer = self._find(request, headers)
+            except Exception:  # noqa: BLE001 - a bug in a page costs this answer, not the server
+                log.event("error", "bug in a page", trace=True, path=request.path)
+                answer = Answer(500, PLAIN, b"a bug; the log says more\n")
         headers["Content-Type"] = answer.content_type
         headers["Content-Length"] = str(len(answer.body))
         connection = request.connection
@@ -161,6 +272,12 @@ class Server:
         if compressed:
             headers["Content-Encoding"] = "gzip"
         return Answer(200, content_type, self._metrics.body(content_type, compressed=compressed))
+
+
+def _stream(request: HTTPServerRequest) -> Any:
+    """Return what Tornado reads a request from; its types do not tell."""
+    connection: Any = request.connection
+    return connection.stream
 
 
 def _netloc(address: str, port: int) -> str:
