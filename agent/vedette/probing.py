@@ -205,11 +205,12 @@ def version_options(
     """Return nmap's options for version detection on known open ports of one host.
 
     --allports: nmap's probe file excludes 9100-9107 (printers print what they receive), where
-    Prometheus' exporters live. --version-all: redis on an odd port stays unknown below it.
+    Prometheus' exporters live. The deep pass is nmap's own default: what lies above it takes a
+    silent port more than five minutes.
     """
     return (
         "-n", "-Pn", "-T4", "-sV", "--allports",
-        "--version-all" if deep else "--version-light",
+        "--version-intensity=7" if deep else "--version-light",
         "-sU" if transport == "udp" else "-sS" if raw else "-sT",
         "-p", ",".join(map(str, sorted(ports))),
     )  # fmt: skip

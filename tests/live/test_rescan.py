@@ -113,7 +113,7 @@ def test_a_silent_port_costs_its_pass_once() -> None:
         assert done.value("vedette_port_risk_score", address=V4, port="7777") > 0
         (silent,) = (p for p in agent.inventory()["ports"] if p["port"] == 7777)
         assert not silent["probed"]
-        deep = [line for line in agent.version_scans() if "--version-all" in line]
+        deep = [line for line in agent.version_scans() if "--version-intensity" in line]
         assert len(deep) == 1
         assert ports_asked(deep) == {7777}
 

@@ -217,7 +217,7 @@ def test_one_address_is_asked_for_all_that_one_program_serves() -> None:
     ("transport", "deep", "raw", "intensity", "kind"),
     [
         ("tcp", False, True, "--version-light", "-sS"),
-        ("tcp", True, True, "--version-all", "-sS"),
+        ("tcp", True, True, "--version-intensity=7", "-sS"),
         ("tcp", False, False, "--version-light", "-sT"),
         ("udp", False, True, "--version-light", "-sU"),
     ],

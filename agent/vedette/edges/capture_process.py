@@ -26,6 +26,7 @@ _LINE_LIMIT = 4 << 20  # characters of one summary
 # Back-off of restarts: from one second to five minutes, back to one after a window that arrived.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 _STOP_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _LARGEST = 1 << 63  # of a count: the kernel's own have 64 bits
 
 Summary = Mapping[str, Any]
@@ -80,7 +81,7 @@ class CaptureProcess:
     def fetch(self, timeout_seconds: float, stop: Event) -> list[Summary]:
         """Return the summaries since the last call, at least one. Raises TimedOut or NotReady."""
         end = time.monotonic() + timeout_seconds
-        while not self._arrived.wait(0.25):
+        while not self._arrived.wait(_POLL_SECONDS):
             if stop.is_set() or self._stopped:
                 raise NotReady("the run was told to stop")
             if time.monotonic() > end:

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -140,7 +141,7 @@ def _filesystems() -> Iterator[Filesystem]:
     """
     mounts = {p.mountpoint: p for p in psutil.disk_partitions(all=False)}
     seen = set()
-    for mountpoint in sorted({*mounts, Path.cwd().anchor}):
+    for mountpoint in sorted({*mounts, Path(sys.prefix).anchor}):
         partition = mounts.get(mountpoint)
         device = partition.device if partition else "rootfs"
         if device in seen or (partition and partition.fstype in ("squashfs", "iso9660")):

@@ -6,6 +6,7 @@ what it is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -140,6 +141,7 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
 
 # This host has no network to be gentle to; and it is up, whatever a firewall says.
 _UNHURRIED = ("-Pn", "-T4")
+_SWEEPS_AT_ONCE = 2
 
 
 def sweep(run: Run) -> None:
@@ -147,12 +149,13 @@ def sweep(run: Run) -> None:
     options = run.options
     udp = {"udp": options.udp_ports} if options.udp else {}
     wanted = {"tcp": options.tcp_ports, **udp}
+    gentle = ("-T3", "--max-rate", str(options.packets_per_second))
+    sweeps: list[tuple[Sequence[nmap.Target], Mapping[str, str], tuple[str, ...]]] = []
     for version in (4, 6):
         own = [address for address in run.own if address.version == version]
         others = [network for network in options.networks if network.version == version]
         run.up.update(own)
         run.targets += len(own) + sum(network.num_addresses for network in others)
-        real = [address for address in own if not address.is_loopback]
         loopback = [address for address in own if address.is_loopback]
         # Nothing can answer on loopback but a socket of this host: only these are asked.
         sockets = {
@@ -160,10 +163,13 @@ def sweep(run: Run) -> None:
             for transport, within in wanted.items()
             if (numbers := run.listeners.numbers(transport, loopback, within))
         }
-        pace = ("-T3", "--max-rate", str(options.packets_per_second))
-        _sweep(run, real, wanted, _UNHURRIED)
-        _sweep(run, loopback, sockets, _UNHURRIED)
-        _sweep(run, others, {"tcp": options.network_tcp_ports, **udp}, pace)
+        sweeps.append(([a for a in own if not a.is_loopback], wanted, _UNHURRIED))
+        sweeps.append((loopback, sockets, _UNHURRIED))
+        sweeps.append((others, {"tcp": options.network_tcp_ports, **udp}, gentle))
+    # IPv4 and IPv6 at once: each is one nmap, which waits for the kernel half of its time.
+    with ThreadPoolExecutor(_SWEEPS_AT_ONCE, thread_name_prefix="sweep") as pool:
+        for hosts in pool.map(lambda ask: _sweep(run, *ask), sweeps):
+            _take(run, hosts)
     if options.udp and not run.raw:
         _take_sockets(run, options.udp_ports)
     drop_echoes(run)
@@ -178,8 +184,9 @@ def _take_sockets(run: Run, udp_ports: str) -> None:
 
 def _sweep(
     run: Run, asked: Sequence[nmap.Target], ports: Mapping[str, str], pace: tuple[str, ...]
-) -> None:
+) -> list[nmap.Host]:
     """Ask these hosts. ports: {transport: numbers, "" for nmap's 1,000 most common}."""
+    hosts: list[nmap.Host] = []
     kinds = {"tcp": "-sS" if run.raw else "-sT", "udp": "-sU" if run.raw else ""}
     for transport, kind in kinds.items():
         if not asked or not kind or transport not in ports:
@@ -192,17 +199,22 @@ def _sweep(
             stop=run.context.stop,
             progress=run.progress(_SWEEP, _LIGHT, f"sweeping {transport} ports"),
         )
-        for seen in nmap.read(report):
-            if not seen.up:
-                continue
-            run.up.add(seen.address)
-            for port in seen.ports:
-                key = (seen.address, port.transport, port.number)
-                # A UDP service that does not answer nonsense looks filtered; the socket proves it.
-                if port.state == "open" or (
-                    port.state == "open|filtered" and run.listeners.serving(key)
-                ):
-                    run.guesses[key] = replace(port.service, probed=False)
+        hosts += nmap.read(report)
+    return hosts
+
+
+def _take(run: Run, hosts: Iterable[nmap.Host]) -> None:
+    for seen in hosts:
+        if not seen.up:
+            continue
+        run.up.add(seen.address)
+        for port in seen.ports:
+            key = (seen.address, port.transport, port.number)
+            # A UDP service that does not answer nonsense looks filtered; the socket proves it.
+            if port.state == "open" or (
+                port.state == "open|filtered" and run.listeners.serving(key)
+            ):
+                run.guesses[key] = replace(port.service, probed=False)
 
 
 def drop_echoes(run: Run) -> None:
