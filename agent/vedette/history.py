@@ -21,6 +21,7 @@ from vedette.job import Facts, Known
 
 _FORMAT = 1  # PRAGMA user_version: another format is set aside like a damaged file
 _SCHEMA = f"""
+BEGIN;
 CREATE TABLE IF NOT EXISTS fact(
     kind TEXT, key TEXT, value TEXT, detail TEXT, first_seen REAL, last_seen REAL, present INTEGER,
     PRIMARY KEY(kind, key)) WITHOUT ROWID;
@@ -28,11 +29,18 @@ CREATE TABLE IF NOT EXISTS change(
     id INTEGER PRIMARY KEY, at REAL, kind TEXT, key TEXT, what TEXT, before TEXT, after TEXT);
 CREATE INDEX IF NOT EXISTS change_at ON change(at);
 PRAGMA user_version = {_FORMAT};
+COMMIT;
 """
 # Bounds for a host that is watched for years, and for neighbours who invent addresses.
 _FACTS_KEPT = 20_000
 _CHANGES_KEPT = 50_000
 _REWRITE_SECONDS = 300
+# Primary result codes (https://sqlite.org/rescode.html) of a permission, a lock, a full disk: what
+# stands in the file may be good.
+_NOT_THE_FILE = frozenset({
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+})  # fmt: skip
 
 What = Literal["appeared", "disappeared", "changed"]
 
@@ -160,9 +168,9 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _connect(path)
-    except sqlite3.OperationalError as exc:  # not to be opened: a permission, a full disk, a lock
-        raise OSError(f"{path}: {exc}") from exc
     except sqlite3.DatabaseError as exc:
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _NOT_THE_FILE:
+            raise OSError(f"{path}: {exc}") from exc
         aside = _set_aside(path)
         log.event(
             "error", "history is damaged: set aside, a new one begins",
@@ -186,20 +194,34 @@ def _set_aside(path: Path) -> Path:
 def _connect(path: Path | str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
     try:
+        connection.execute("PRAGMA cache_size = -512")  # KiB: the agent's memory has a budget
+        _check(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA cache_size = -512")  # KiB: the agent's memory has a budget
-        (form,) = connection.execute("PRAGMA user_version").fetchone()
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if form not in (0, _FORMAT):
-            raise sqlite3.DatabaseError(f"its format is {form}, this agent writes {_FORMAT}")
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
         connection.executescript(_SCHEMA)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Raise DatabaseError if this is no history of ours, or a damaged one. Changes nothing."""
+    (form,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if form == tables == 0:
+        return
+    if form != _FORMAT:
+        raise sqlite3.DatabaseError(f"its format is {form}, this agent writes {_FORMAT}")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    # quick_check does not look into the rows.
+    connection.text_factory = lambda raw: raw.decode(errors="replace")
+    for table, columns in (("fact", ("value", "detail")), ("change", ("before", "after"))):
+        odd = " OR ".join(f"json_type(coalesce({name}, '{{}}')) != 'object'" for name in columns)
+        if connection.execute(f"SELECT 1 FROM {table} WHERE {odd} LIMIT 1").fetchone():  # noqa: S608 - of constants
+            raise sqlite3.DatabaseError(f"{table}: a row is no JSON object")
 
 
 def _text(value: Mapping[str, Any] | None) -> str | None:

@@ -1,59 +1,77 @@
-"""cli.py: the command line in, an exit code and text out. Started as users start it."""
+"""cli.py: the command line in, an exit code and text out."""
 
 import json
+import logging
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 
-from vedette import __version__
+from vedette import __version__, cli
 from vedette.settings import all_leaves
 
 
-def vedette(tmp_path: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("VEDETTE_")}
-    return subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "vedette", *words],
-        env={
-            **kept,
-            "PYTHONPATH": "agent",
-            "VEDETTE_STATE_DIRECTORY": str(tmp_path / "state"),
-            "COLUMNS": "80",
-            **variables,
-        },
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+class Done(NamedTuple):
+    code: int
+    told: str
+    said: str
 
 
-def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
-    return done.returncode, done.stdout, done.stderr
+Vedette = Callable[..., Done]
 
 
-def test_check_config_prints_what_it_comes_to(tmp_path: Path) -> None:
+@pytest.fixture
+def vedette(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Vedette]:
+    """The command, in this process: starting Python anew for each word takes its time."""
+    for name in [name for name in os.environ if name.startswith("VEDETTE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VEDETTE_STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHONPATH", "agent")  # for the child that reads the configuration
+    monkeypatch.setenv("COLUMNS", "80")
+    root = logging.getLogger("vedette")
+    before = root.handlers, root.propagate, root.level
+
+    def run(*words: str) -> Done:
+        try:
+            code = cli.main(words)
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        told = capsys.readouterr()
+        return Done(code, told.out, told.err)
+
+    yield run
+    root.handlers, root.propagate = before[0], before[1]
+    root.setLevel(before[2])
+
+
+def test_check_config_prints_what_it_comes_to(vedette: Vedette, tmp_path: Path) -> None:
     """As YAML that is a configuration again."""
-    code, told, said = outcome(vedette(tmp_path, "check-config", "--scan.interval-seconds", "600"))
+    code, told, said = vedette("check-config", "--scan.interval-seconds", "600")
     file = tmp_path / "again.yaml"
     file.write_text(told)
 
     assert (code, said) == (0, "vedette: the configuration is valid\n")
     assert yaml.safe_load(told)["scan"]["interval_seconds"] == 600
-    again = vedette(tmp_path, "check-config", "--config", str(file), "--format", "json")
-    assert json.loads(again.stdout) == yaml.safe_load(told)
+    again = vedette("check-config", "--config", str(file), "--format", "json")
+    assert json.loads(again.told) == yaml.safe_load(told)
 
 
-def test_a_refused_configuration_is_78_and_one_line_for_each_problem(tmp_path: Path) -> None:
+def test_a_refused_configuration_is_78_and_one_line_for_each_problem(
+    vedette: Vedette, tmp_path: Path
+) -> None:
     """EX_CONFIG: systemd does not restart for ever what cannot start."""
     file = tmp_path / "config.yaml"
     file.write_text("scan: {udp: 7, nope: 1}")
 
-    code, told, said = outcome(vedette(tmp_path, "run", "--config", str(file)))
+    code, told, said = vedette("run", "--config", str(file))
     first, second = said.splitlines()
 
     assert (code, told) == (78, "")
@@ -74,9 +92,9 @@ def test_a_refused_configuration_is_78_and_one_line_for_each_problem(tmp_path: P
         (["once", "--format", "xml"], "invalid choice: 'xml'"),
     ],
 )
-def test_a_usage_error_is_64(tmp_path: Path, words: list[str], said: str) -> None:
+def test_a_usage_error_is_64(vedette: Vedette, words: list[str], said: str) -> None:
     """EX_USAGE, with the usage."""
-    code, told, complaint = outcome(vedette(tmp_path, *words))
+    code, told, complaint = vedette(*words)
 
     assert (code, told) == (64, "")
     assert complaint.startswith("usage: vedette")
@@ -97,10 +115,10 @@ def test_a_usage_error_is_64(tmp_path: Path, words: list[str], said: str) -> Non
     ],
 )
 def test_a_target_that_may_not_be_scanned_is_refused(
-    tmp_path: Path, words: list[str], problem: str
+    vedette: Vedette, words: list[str], problem: str
 ) -> None:
     """Before nmap is started, with the reason; also behind the dashes that end options."""
-    code, told, said = outcome(vedette(tmp_path, "scan", *words))
+    code, told, said = vedette("scan", *words)
 
     assert (code, told, said) == (64, "", f"vedette: refused: {problem}\n")
 
@@ -109,18 +127,25 @@ def test_an_address_in_use_is_69_and_one_line(tmp_path: Path) -> None:
     """EX_UNAVAILABLE, and what to do about it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, told, said = outcome(vedette(tmp_path, "run", "--publish.expose.port", str(port)))
+        done = subprocess.run(  # noqa: S603 - ourselves; `run` takes over a process's signals
+            [sys.executable, "-m", "vedette", "run", "--publish.expose.port", str(port)],
+            env={**os.environ, "PYTHONPATH": "agent", "VEDETTE_STATE_DIRECTORY": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
 
-    assert (code, told) == (69, "")
-    assert said.splitlines()[-1] == (
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.splitlines()[-1] == (
         f"vedette: cannot listen on 127.0.0.1:{port}: Address already in use;"
         " choose another with --publish.expose.port"
     )
 
 
-def test_help_mentions_every_setting(tmp_path: Path) -> None:
+def test_help_mentions_every_setting(vedette: Vedette) -> None:
     """With what it is and what is allowed: nobody should need a browser."""
-    code, told, _ = outcome(vedette(tmp_path, "run", "--help"))
+    code, told, _ = vedette("run", "--help")
     words = " ".join(told.split())
 
     assert code == 0
@@ -129,23 +154,23 @@ def test_help_mentions_every_setting(tmp_path: Path) -> None:
         assert entry.metadata["text"]
 
 
-def test_the_version_is_told(tmp_path: Path) -> None:
+def test_the_version_is_told(vedette: Vedette) -> None:
     """The first question of every bug report."""
-    assert outcome(vedette(tmp_path, "--version")) == (0, f"vedette {__version__}\n", "")
+    assert vedette("--version") == (0, f"vedette {__version__}\n", "")
 
 
-def test_once_prints_the_metrics_of_one_job(tmp_path: Path) -> None:
+def test_once_prints_the_metrics_of_one_job(vedette: Vedette) -> None:
     """The whole agent for a moment; stats needs no privileges."""
-    code, told, _ = outcome(vedette(tmp_path, "once", "--job", "stats"))
+    code, told, _ = vedette("once", "--job", "stats")
 
     assert code == 0
     assert 'vedette_job_runs_total{job_name="stats"} 1.0' in told
     assert "vedette_memory_size_bytes" in told
 
 
-def test_an_unknown_job_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_job_is_refused_with_those_there_are(vedette: Vedette) -> None:
     """A typing error must not run everything, or nothing."""
-    assert outcome(vedette(tmp_path, "once", "--job", "sats")) == (
+    assert vedette("once", "--job", "sats") == (
         78,
         "",
         "vedette: configuration: --job sats: there is fingerprint, scan, sniff, stats\n",
