@@ -208,12 +208,12 @@ def _unknown_variables() -> Iterator[str]:
 
 
 def _not_json() -> list[str]:
-    """Name the variables that stand for lists, but are no JSON: pydantic-settings does not."""
+    """Name the variables that must be JSON and are not: pydantic-settings does not."""
     problems = []
     for path, kind, entry in all_leaves():
         variable = f"{PREFIX}{path.upper().replace('.', '__')}"
         text = os.environ.get(variable)
-        if text is not None and "list" in (what := allowed(kind, entry)):
+        if text is not None and _is_json(what := allowed(kind, entry)):
             try:
                 json.loads(text)
             except ValueError:
@@ -221,6 +221,10 @@ def _not_json() -> list[str]:
                     f"{variable}: {_shown(text)} is not allowed: write a {what} as JSON"
                 )
     return problems
+
+
+def _is_json(what: str) -> bool:
+    return "list" in what or "mapping" in what
 
 
 def _problem(error: dict[str, Any]) -> str:

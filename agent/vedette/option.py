@@ -70,6 +70,8 @@ _TYPE_NAMES = {
 def _type_name(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return f"list of {_type_name(get_args(kind)[0])}"
+    if get_origin(kind) is Mapping:
+        return "mapping of names to texts"
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
     if get_origin(kind) in (Union, UnionType):

@@ -84,6 +84,8 @@ def reference() -> str:
 def _as_yaml(value: object) -> str:
     if value is None:
         return "unset"
+    if value == "":
+        return "empty"
     if isinstance(value, bool):
         return str(value).lower()
     return f"`{value:g}`" if isinstance(value, float) else f"`{value or '[]'}`"

@@ -1,5 +1,7 @@
 """The section `publish:` of the configuration."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -10,12 +12,16 @@ from vedette.option import setting
 
 Profile = Literal["lean", "full"]
 
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
 
 def address(text: str) -> str:
-    """Return an http or https URL as it was given. Raises ValueError, in words, without it.
+    """Return an http or https URL, or "", as it was given. Raises ValueError, in words, without it.
 
     A URL is shown in logs: so it must hold no credentials, nor may a refusal repeat it.
     """
+    if not text:
+        return text
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -134,11 +140,38 @@ class Push(Outgoing):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemoteWrite(Outgoing):
+    """To Prometheus, Mimir, Thanos, VictoriaMetrics: every interval's samples, by Remote-Write."""
+
+    section: ClassVar[str] = "remote_write"
+
+    external_labels: Mapping[str, str] = setting(
+        default_factory=dict,
+        text="Labels that every series gets. Default: instance, the host's name, and job, vedette.",
+    )
+    buffer_bytes: int = setting(
+        32 << 20,
+        "What waits in the state directory while the receiver is away; beyond, the oldest goes.",
+        ge=64 << 10,
+    )
+
+    def _problems(self) -> tuple[tuple[bool, str], ...]:
+        names = [n for n in self.external_labels if not _LABEL.fullmatch(n) or n.startswith("__")]
+        empty = [name for name, value in self.external_labels.items() if not value]
+        return (
+            *super()._problems(),
+            (bool(names), f"external_labels: {', '.join(map(repr, names))}: no names of labels"),
+            (bool(empty), f"external_labels: {', '.join(empty)}: a label needs a value"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How what was seen leaves the host."""
 
     expose: Expose = setting(default_factory=Expose)
     push: Push = setting(default_factory=Push)
+    remote_write: RemoteWrite = setting(default_factory=RemoteWrite)
     max_series: int = setting(
         1000,
         "Ceiling of exposed series that no input can pass; the rest is counted in"

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Protocol
 
 from prometheus_client.metrics_core import Metric
 
 from vedette.publish import options, tally
 from vedette.publish.push import Push
+
+BUFFER = "remote_write"  # in the state directory
 
 # Names that many hosts share.
 _NO_NAMES = frozenset({"", "localhost", "localhost.localdomain", "(none)"})
@@ -50,12 +53,27 @@ class Publishers:
         identity: str,
         hostname: str,
         families: Callable[[], tuple[Metric, ...]],
+        *,
         share: Callable[[str, str], float],
+        state_directory: Path,
     ) -> None:
         self._all: list[Publisher] = []
         if chosen.push.enabled:
             phase = share(identity, "push")
             self._all.append(push(chosen.push, identity, hostname, families, phase))
+        if chosen.remote_write.enabled:
+            # Only who wants it pays for its library.
+            from vedette.publish.remote_write import RemoteWrite  # noqa: PLC0415
+
+            self._all.append(
+                RemoteWrite(
+                    chosen.remote_write,
+                    instance(identity, hostname),
+                    state_directory / BUFFER,
+                    families,
+                    share(identity, "remote_write"),
+                )
+            )
 
     def start(self) -> None:
         """Start them; each waits for its slot."""

@@ -231,7 +231,7 @@ def test_files_that_are_no_certificates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "gateway:9091", "ftp://gateway", "http://", "http://user:secret@gateway", "http://a b",
+        "gateway:9091", "ftp://gateway", "http://", "http://user:secret@gateway", "http://a b",
         "http://gateway/#x", "http://gateway:99999", "http://gateway:0", "http://[::1", "http://ü",
         "http://gateway/\r\nX: y",
     ],
