@@ -12,15 +12,19 @@ from prometheus_client.process_collector import ProcessCollector
 
 from vedette import log
 from vedette.edges import host, nmap
+from vedette.errors import ConfigError
 from vedette.history import History
 from vedette.jobs import sniff
+from vedette.notify import Notify
 from vedette.publish import about
 from vedette.publish.exposition import Exposition
 from vedette.publish.inventory import inventory
 from vedette.publish.outgoing import Publishers
 from vedette.publish.server import HTML, JSON, PLAIN, Answer, Server
+from vedette.reload import Reload, merged
 from vedette.runner import Runner
 from vedette.scanned import Scan
+from vedette.service import Service
 from vedette.settings import Settings
 from vedette.store import Record, Store
 from vedette.timer import Timer, share
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
 HISTORY_FILE = "history.sqlite"
 _STOP_SECONDS = 3.0
-_PUBLISHERS_SECONDS = 1.0  # beyond those, which the jobs rarely need
+_PUBLISHERS_SECONDS = 0.5  # beyond those, which the jobs rarely need
 # Failures that time does not heal: the host lacks something, and `vedette_capability` says so.
 # A job that has them does not keep the agent from being ready.
 _LACKING = ("tool_missing", "not_permitted")
@@ -47,9 +51,14 @@ def open_history(directory: Path) -> History:
 
 
 class Agent:
-    """What `vedette run` runs. `handler` counts log lines."""
+    """What `vedette run` runs. handler: counts log lines. load: reads the settings again."""
 
-    def __init__(self, settings: Settings, handler: log.CountingHandler) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        handler: log.CountingHandler,
+        load: Callable[[], Settings] | None = None,
+    ) -> None:
         self.settings = settings
         self._configured_at = time.time()
         self._handler = handler
@@ -81,13 +90,17 @@ class Agent:
         )
         self._raw_sockets = host.raw_sockets()
         self._publishers = Publishers(
-            settings.publish,
-            host.identity(),
-            host.hostname(),
-            self.metrics.families,
-            share=share,
-            state_directory=settings.state_directory,
+            settings.publish, host.identity(), host.hostname(), self.metrics.families, share
         )
+        self._service = Service(
+            Notify(),
+            self.store.records,
+            lambda: self._timer.next_run("scan"),
+            self.runner.hanging,
+            lambda seconds: not settings.publish.expose.enabled or self.server.answers(seconds),
+        )
+        self.store.subscribe(lambda _: self._service.begin())
+        self.reload = Reload(load or (lambda: settings), self._service.reloading)
 
     def run(self, stop: Event, say: Callable[[str], None]) -> None:
         """Serve and run the jobs until `stop` is set. Raises AddressInUse and ConfigError.
@@ -105,11 +118,44 @@ class Agent:
                 secure = self._guard is not None and self._guard.rules.context is not None
                 scheme = "https" if secure else "http"
                 say(f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}/")
+            self._service.serving()
             self.runner.start()
             self._publishers.start()
-            self._timer.run(stop, self.runner.check)
+            self._timer.run(stop, self._turn)
         finally:
+            self._service.stopping()
             self.stop()
+
+    def _turn(self) -> None:
+        self.runner.check()
+        read = self.reload.turn()
+        if read is not None:
+            self._take_over(read)
+        self._service.turn()
+
+    def _take_over(self, read: Settings | ConfigError) -> None:
+        """Go on with a configuration that was read again, or with the old one."""
+        refused = isinstance(read, ConfigError)
+        if isinstance(read, ConfigError):
+            for problem in read.problems:
+                log.event("error", "new configuration refused: the old one stays", problem=problem)
+        else:
+            self._configure(read)
+        self._service.reloaded(refused=refused)
+        self.metrics.refresh()
+
+    def _configure(self, read: Settings) -> None:
+        self.settings, waiting = merged(self.settings, read)
+        self._configured_at = time.time()
+        log.configure(self._handler, self.settings.log_level, self.settings.log_format)
+        enabled = self.settings.enabled_jobs()
+        if sniff.JOB.name in self.runner.configure(enabled):
+            sniff.CAPTURE.restart()  # its child goes; another one comes when it is wanted again
+        self._timer.plan({name: options for name, (_, options) in enabled.items()})
+        self.metrics.limit(self.settings.publish.max_series)
+        log.event("info", "configuration taken over", jobs=" ".join(enabled))
+        if waiting:
+            log.event("warning", "settings that need a restart", settings=" ".join(waiting))
 
     def stop(self) -> None:
         """End everything that was started."""
@@ -129,7 +175,12 @@ class Agent:
     ) -> Iterator[Metric]:
         counts = self._handler.counts
         yield from about.families(
-            records, dropped, self.capabilities(), counts, self._configured_at
+            records,
+            dropped,
+            self.capabilities(),
+            counts,
+            self._configured_at,
+            refused=self._service.refused or (self._guard is not None and not self._guard.valid),
         )
         yield from self._publishers.families()
         if self._guard is not None:

@@ -53,13 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
     if given.command is _run:
         from vedette import agent  # noqa: F401, PLC0415 - as above
-    flags = {
-        key.removeprefix("setting:"): value
-        for key, value in vars(given).items()
-        if key.startswith("setting:") and value is not None
-    }
     try:
-        code: int = given.command(given, settings.load(given.config, flags, reader))
+        code: int = given.command(given, settings.load(given.config, _flags(given), reader))
     except ConfigError as exc:
         for problem in exc.problems:
             print(f"vedette: configuration: {problem}", file=sys.stderr)
@@ -68,6 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vedette: {exc}", file=sys.stderr)
         return EX_FAILED
     return code
+
+
+def _flags(given: argparse.Namespace) -> dict[str, str]:
+    """Return the settings among the flags: {"scan.interval_seconds": "600"}."""
+    return {
+        key.removeprefix("setting:"): value
+        for key, value in vars(given).items()
+        if key.startswith("setting:") and value is not None
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,12 +143,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(_: argparse.Namespace, settings: Any) -> int:
+def _run(given: argparse.Namespace, settings: Any) -> int:
     from vedette import log  # noqa: PLC0415
     from vedette.agent import Agent  # noqa: PLC0415
     from vedette.publish.server import AddressInUse  # noqa: PLC0415
+    from vedette.settings import load  # noqa: PLC0415
 
-    faulthandler.enable()
+    faulthandler.enable()  # also of SIGABRT, which systemd's watchdog sends: all stacks in the log
     # A worker that parses for long hands over after 1 ms, not 5: a scrape waits for it three times.
     sys.setswitchinterval(0.001)
     stop = Event()
@@ -155,7 +160,21 @@ def _run(_: argparse.Namespace, settings: Any) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    agent = Agent(settings, log.start(settings.log_level, settings.log_format))
+    agent = Agent(
+        settings,
+        log.start(settings.log_level, settings.log_format),
+        lambda: load(given.config, _flags(given)),
+    )
+    if hasattr(signal, "SIGHUP"):
+        on_terminal = sys.stdin.isatty()
+
+        def hang_up(number: int, frame: FrameType | None) -> None:
+            if on_terminal and not sys.stdin.isatty():  # it was closed: nobody watches any more
+                end(number, frame)
+            else:
+                agent.reload.ask()
+
+        signal.signal(signal.SIGHUP, hang_up)
 
     def say(address: str) -> None:
         log.event("info", "vedette watches this host", page=address, metrics=f"{address}metrics")

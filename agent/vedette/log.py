@@ -84,11 +84,16 @@ def _indented(text: str) -> str:
 def start(level: Level = "info", style: Format = "text") -> CountingHandler:
     """Send the log to standard error from now on; return the handler that counts."""
     handler = CountingHandler()
-    handler.setFormatter(_Formatter(style, journal="JOURNAL_STREAM" in os.environ))
     _ROOT.handlers = [handler]
     _ROOT.propagate = False
-    _ROOT.setLevel(level.upper())
+    configure(handler, level, style)
     return handler
+
+
+def configure(handler: CountingHandler, level: Level, style: Format) -> None:
+    """Log from this level on, in this style."""
+    handler.setFormatter(_Formatter(style, journal="JOURNAL_STREAM" in os.environ))
+    _ROOT.setLevel(level.upper())
 
 
 def event(level: Level, message: str, *, trace: bool = False, **values: object) -> None:

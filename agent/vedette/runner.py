@@ -20,18 +20,26 @@ from vedette.store import Store
 Clock = Callable[[], float]
 
 
-class _Run:
-    """One run under way. `deadline`: by the monotonic clock."""
+# After its deadline a run is told to stop, and its children are killed. A thread that is still not
+# back so much later hangs for good: only a new process helps (watchdog.py).
+_HANGS_SECONDS = 30.0
+# A job that is switched off may take so long to end what it has started.
+_SWITCH_OFF_SECONDS = 1.0
 
-    def __init__(self, started: float, timeout_seconds: float) -> None:
-        self.started = started
-        self.deadline = started + timeout_seconds
+
+class _Run:
+    """One run under way, with the options of its start. `deadline`: by the monotonic clock."""
+
+    def __init__(self, options: JobOptions) -> None:
+        self.options = options
+        self.started = time.monotonic()
+        self.deadline = self.started + options.timeout_seconds
         self.stop = Event()
         self.over = False  # counted already: what comes now is late
 
 
 class Worker:
-    """One job, its options, and the thread that runs it."""
+    """One job, its options from the next run on, and the thread that runs it."""
 
     def __init__(self, job: Job[Any, Any], options: JobOptions, runner: "Runner") -> None:
         self.job = job
@@ -53,7 +61,7 @@ class Worker:
             if self._run is not None or self._stopping:
                 busy = not self._stopping
             else:
-                self._run = _Run(time.monotonic(), self.options.timeout_seconds)
+                self._run = _Run(self.options)
                 busy = False
                 self._wake.set()
         if busy:
@@ -68,7 +76,7 @@ class Worker:
                 return
             run.over = True
         run.stop.set()
-        self._failed("timed_out", f"it ran longer than {self.options.timeout_seconds:g} s", run)
+        self._failed("timed_out", f"it ran longer than {run.options.timeout_seconds:g} s", run)
 
     def stop(self) -> None:
         """Tell the run under way, and the thread, to end."""
@@ -89,10 +97,15 @@ class Worker:
         """Whether no run is under way or asked for."""
         return self._run is None
 
+    def hangs(self, grace_seconds: float) -> bool:
+        """Whether a run is so long past its deadline and its thread is still not back."""
+        run = self._run
+        return run is not None and time.monotonic() > run.deadline + grace_seconds
+
     def run_once(self, tell: Callable[[float], None]) -> None:
         """Run here and now, in the caller's thread. tell: told the progress, 0 to 1."""
         with self._lock:
-            run = self._run = _Run(time.monotonic(), self.options.timeout_seconds)
+            run = self._run = _Run(self.options)
         try:
             self._observe(run, tell)
         finally:
@@ -120,8 +133,11 @@ class Worker:
             store.advanced(name, ratio, text)
             tell(ratio)
 
+        record = store.records().get(name)
+        if record is None:  # switched off meanwhile
+            return
         context: Context[Any] = Context(
-            previous=store.records()[name].snapshot,
+            previous=record.snapshot,
             latest=store,
             known=self._runner.history.known,
             stop=run.stop,
@@ -129,7 +145,7 @@ class Worker:
             now=self._runner.now,
         )
         try:
-            for snapshot in self.job.observe(self.options, context):
+            for snapshot in self.job.observe(run.options, context):
                 if run.over:
                     return
                 self._keep(snapshot)
@@ -158,15 +174,16 @@ class Worker:
                 return
             run.over = True
         if reason is None:
-            record = self._runner.store.records()[self.job.name]
-            if record.failure is not None:
+            record = self._runner.store.records().get(self.job.name)
+            if record is not None and record.failure is not None:
                 log.event("info", "job works again", job_name=self.job.name)
             self._runner.store.succeeded(self.job.name, time.monotonic() - run.started)
         else:
             self._failed(reason, message, run)
 
     def _failed(self, reason: str, message: str, run: _Run) -> None:
-        before = self._runner.store.records()[self.job.name].failure
+        record = self._runner.store.records().get(self.job.name)
+        before = None if record is None else record.failure
         # A job that fails every five seconds for one reason says so once.
         if before is None or before.reason != reason:
             log.event("warning", "job failed", job_name=self.job.name, reason=reason, error=message)
@@ -187,16 +204,43 @@ class Runner:
         self.store = store
         self.history = history
         self.now = now
-        self.workers = {name: Worker(job, options, self) for name, (job, options) in jobs.items()}
-        for name, (_, options) in jobs.items():
-            store.register(name, options.interval_seconds, options.timeout_seconds)
+        self.workers: dict[str, Worker] = {}
+        self._started = False
         self._waiting: set[str] = set()
         self._lock = Lock()
+        self.configure(jobs)
+
+    def configure(self, jobs: Mapping[str, tuple[Job[Any, Any], JobOptions]]) -> set[str]:
+        """Run these jobs from now on, with these options from their next run on.
+
+        Returns the names of those that ran so far and no longer do: their records are gone.
+        """
+        workers = {}
+        for name, (job, options) in jobs.items():
+            worker = self.workers.get(name)
+            if worker is None:
+                worker = Worker(job, options, self)
+                if self._started:
+                    worker.start()
+            worker.options = options
+            workers[name] = worker
+            self.store.register(name, options.interval_seconds, options.timeout_seconds)
+        gone = {name: worker for name, worker in self.workers.items() if name not in workers}
+        with self._lock:
+            self.workers = workers
+            self._waiting.difference_update(gone)
+        for worker in gone.values():
+            worker.stop()
+        for name, worker in gone.items():
+            worker.join(_SWITCH_OFF_SECONDS)
+            self.store.forget(name)
+        return set(gone)
 
     def trigger(self, name: str) -> None:
         """Ask for a run of one job; the first one waits for the jobs that it builds on."""
         with self._lock:
-            self._waiting.add(name)
+            if name in self.workers:
+                self._waiting.add(name)
         self.wake_waiting()
 
     def wake_waiting(self) -> None:
@@ -204,8 +248,9 @@ class Runner:
         with self._lock:
             ready = [name for name in sorted(self._waiting) if not self._waits(name)]
             self._waiting.difference_update(ready)
-        for name in ready:
-            self.workers[name].trigger()
+            workers = [self.workers[name] for name in ready]
+        for worker in workers:
+            worker.trigger()
 
     def _waits(self, name: str) -> bool:
         records = self.store.records()
@@ -216,6 +261,7 @@ class Runner:
 
     def start(self) -> None:
         """Start the worker threads."""
+        self._started = True
         for worker in self.workers.values():
             worker.start()
 
@@ -223,6 +269,10 @@ class Runner:
         """Look for runs past their deadlines. To be called about once a second."""
         for worker in self.workers.values():
             worker.check()
+
+    def hanging(self, grace_seconds: float = _HANGS_SECONDS) -> list[str]:
+        """Return the names of the jobs whose threads hang."""
+        return sorted(n for n, worker in self.workers.items() if worker.hangs(grace_seconds))
 
     def stop(self, grace_seconds: float) -> None:
         """Tell everything to end and wait at most so long for all of it."""

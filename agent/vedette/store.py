@@ -29,6 +29,7 @@ class Failure:
 class Record:
     """All there is to know of one job. Times are Unix seconds, durations seconds.
 
+    registered_at: since when the job runs at this interval.
     seen_at: when the snapshot was taken. failure: the last run's, None if it went well.
     running_since: None between runs. progress: how far the run is (0 to 1), and what it does.
     """
@@ -51,7 +52,7 @@ class Record:
 
     def stale(self, now: float) -> bool:
         """Whether the last good news is too old. A run may take its time-out on top."""
-        since = self.registered_at if self.seen_at is None else self.seen_at
+        since = max(self.registered_at, self.seen_at or 0.0)
         return now - since > STALE_INTERVALS * self.interval_seconds + self.timeout_seconds
 
 
@@ -65,13 +66,31 @@ class Store:
         self._subscribers: list[Callable[[bool], None]] = []
 
     def register(self, name: str, interval_seconds: float, timeout_seconds: float) -> None:
-        """Make an empty record, so that a job that never ran shows up as such."""
-        self._records[name] = Record(
+        """Make an empty record, so that a job that never ran shows up as such.
+
+        Of a job that has one, only these two are changed.
+        """
+        empty = Record(
             name=name,
             interval_seconds=interval_seconds,
             timeout_seconds=timeout_seconds,
             registered_at=self._now(),
         )
+        with self._lock:
+            old = self._records.get(name, empty)
+            same_pace = old.interval_seconds == interval_seconds
+            self._records[name] = replace(
+                old,
+                interval_seconds=interval_seconds,
+                timeout_seconds=timeout_seconds,
+                # Fewer seconds between runs do not make an old snapshot stale at once.
+                registered_at=old.registered_at if same_pace else empty.registered_at,
+            )
+
+    def forget(self, name: str) -> None:
+        """Drop a job's record: it was switched off. What its last run still tells is lost."""
+        with self._lock:
+            self._records.pop(name, None)
 
     def subscribe(self, subscriber: Callable[[bool], None]) -> None:
         """Call `subscriber` after each change, in the thread that made it.
@@ -96,15 +115,16 @@ class Store:
     def started(self, name: str) -> None:
         """A run begins. Subscribers are told when it brings something, or ends."""
         with self._lock:
-            record = self._records[name]
-            self._records[name] = replace(
-                record, runs=record.runs + 1, running_since=self._now(), progress=(0.0, "")
-            )
+            if (record := self._records.get(name)) is not None:
+                self._records[name] = replace(
+                    record, runs=record.runs + 1, running_since=self._now(), progress=(0.0, "")
+                )
 
     def advanced(self, name: str, ratio: float, text: str) -> None:
         """A run is so far. Subscribers are not told: it may come many times a second."""
         with self._lock:
-            self._records[name] = replace(self._records[name], progress=(ratio, text))
+            if (record := self._records.get(name)) is not None:
+                self._records[name] = replace(record, progress=(ratio, text))
 
     def kept(self, name: str, snapshot: object, families: tuple[Metric, ...]) -> None:
         """A run has brought a snapshot; it may bring a better one."""
@@ -132,7 +152,9 @@ class Store:
 
     def _change(self, name: str, *, over: bool = True, **changes: Any) -> None:
         with self._lock:
-            record = self._records[name]
+            record = self._records.get(name)
+            if record is None:
+                return
             values = {
                 key: change(record) if callable(change) else change
                 for key, change in changes.items()

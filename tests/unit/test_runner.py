@@ -339,3 +339,84 @@ def test_a_run_in_the_callers_own_thread_is_counted_in_the_same_way() -> None:
 
     assert (record(runner, "a").snapshot, told) == (1, [0.5])
     assert failures(record(runner, "b")) == {"not_ready": 1}
+
+
+def test_new_options_count_from_the_next_run_on() -> None:
+    """The run under way goes on with its own, deadline included."""
+    go, seen = Event(), []
+
+    def observe(options: JobOptions, _context: Context[Any]) -> Iterator[int]:
+        seen.append(options.timeout_seconds)
+        go.wait(5)
+        yield 1
+
+    slow = job("a", observe)
+    with running(slow, timeout_seconds=30.0) as runner:
+        runner.trigger("a")
+        until(lambda: seen)
+        gone = runner.configure({"a": (slow, JobOptions(timeout_seconds=0.001))})
+        time.sleep(0.01)
+        runner.check()
+        go.set()
+        until(lambda: runner.workers["a"].idle)
+        first = record(runner, "a")
+        run_out(runner, "a")
+
+    assert gone == set()
+    assert (failures(first), first.timeout_seconds) == ({}, 0.001)
+    assert seen == [30.0, 0.001]
+
+
+def test_a_job_that_is_switched_off_ends_and_its_record_goes() -> None:
+    """Its series vanish; what it still brings is lost, and nobody stumbles over it."""
+    started, told, let_go = Event(), [], Event()
+
+    def observe(_options: JobOptions, context: Context[Any]) -> Iterator[int]:
+        started.set()
+        told.append(context.stop.wait(5))
+        let_go.wait(5)
+        context.progress(0.5, "late")
+        yield 1
+
+    slow, other = job("slow", observe), job("other", sees(2))
+    with running(slow, other) as runner:
+        worker = runner.workers["slow"]
+        runner.trigger("slow")
+        started.wait(5)
+        gone = runner.configure({"other": (other, JobOptions())})
+        let_go.set()
+        until(lambda: worker.idle)
+        runner.trigger("slow")
+
+        assert (gone, told, list(runner.store.records())) == ({"slow"}, [True], ["other"])
+        assert run_out(runner, "other").snapshot == 2
+
+
+def test_a_job_that_is_switched_on_runs() -> None:
+    """Also one that was switched off before."""
+    one, two = job("one", sees(1)), job("two", sees(2))
+    with running(one) as runner:
+        runner.configure({"two": (two, JobOptions())})
+        runner.configure({"one": (one, JobOptions()), "two": (two, JobOptions())})
+
+        assert [run_out(runner, name).snapshot for name in ("one", "two")] == [1, 2]
+
+
+def test_a_thread_that_does_not_come_back_hangs() -> None:
+    """Past its deadline a job is only late: it was told to stop, its children are killed."""
+    let_go = Event()
+
+    def hangs(_options: JobOptions, _context: Context[Any]) -> Iterator[int]:
+        let_go.wait(10)
+        yield 1
+
+    with running(job("hangs", hangs), job("works", sees(1)), timeout_seconds=0.01) as runner:
+        runner.trigger("hangs")
+        time.sleep(0.05)
+        runner.check()
+        names = runner.hanging(0.01), runner.hanging(10)
+        let_go.set()
+        until(lambda: runner.workers["hangs"].idle)
+
+        assert names == (["hangs"], [])
+        assert runner.hanging(0.01) == []

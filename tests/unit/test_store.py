@@ -114,3 +114,32 @@ def test_records_are_sorted_by_name() -> None:
         store.register(name, 1, 1)
 
     assert list(store.records()) == ["fingerprint", "scan", "stats"]
+
+
+def test_another_pace_keeps_what_was_seen_and_starts_the_clock_anew() -> None:
+    """After a reload a snapshot is not stale only because news is due more often now."""
+    clock = Clock()
+    store = Store(clock)
+    store.register("job", interval_seconds=900, timeout_seconds=5)
+    store.kept("job", Seen(1), ())
+    clock.now += 800
+    store.register("job", interval_seconds=10, timeout_seconds=6)
+    before = store.get(Seen)
+    clock.now += 40
+
+    assert (before, store.get(Seen)) == (Seen(1), None)
+    record = store.records()["job"]
+    assert (record.interval_seconds, record.timeout_seconds, record.seen_at) == (10, 6, 1000.0)
+
+
+def test_of_a_job_that_was_switched_off_nothing_is_known_and_nothing_is_taken() -> None:
+    """Its last run may still tell something."""
+    store = store_of(Clock())
+    store.kept("job", Seen(1), ())
+    store.forget("job")
+    store.started("job")
+    store.advanced("job", 0.5, "late")
+    store.kept("job", Seen(2), ())
+    store.failed("job", "bug", "late", 1.0)
+
+    assert (store.records(), store.get(Seen)) == ({}, None)

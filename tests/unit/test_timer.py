@@ -36,9 +36,10 @@ class Driven:
         self.triggered: list[tuple[str, float]] = []
         self.ticks = 0
         self._stop = Event()
-        timer = Timer(jobs, self._note, "machine-1")
+        self.timer = Timer(jobs, self._note, "machine-1")
+        self.planned: dict[str, JobOptions] | None = None
         self._start = time.monotonic()
-        self._thread = Thread(target=timer.run, args=(self._stop, self._tick), daemon=True)
+        self._thread = Thread(target=self.timer.run, args=(self._stop, self._tick), daemon=True)
         self._thread.start()
 
     def _note(self, name: str) -> None:
@@ -46,6 +47,9 @@ class Driven:
 
     def _tick(self) -> None:
         self.ticks += 1
+        if self.planned is not None:  # in the timer's own thread, as in the agent
+            self.timer.plan(self.planned)
+            self.planned = None
 
     def names(self) -> list[str]:
         return [name for name, _ in self.triggered]
@@ -113,3 +117,30 @@ def test_a_host_that_runs_no_job_still_ticks() -> None:
     driven.stop()
 
     assert driven.ticks >= 1
+
+
+def test_a_new_plan_starts_ends_and_changes_jobs_and_leaves_the_others_their_pace() -> None:
+    """A reload every half a minute must not keep the scan from ever running."""
+    hour = JobOptions(interval_seconds=3600)
+    timer = Timer({"same": hour, "off": hour, "faster": hour}, lambda _: None, "machine-1")
+    stop = Event()
+    timer.run(stop, stop.set)
+    before = timer.next_run("same")
+    timer.plan({"same": hour, "faster": JobOptions(interval_seconds=60), "on": hour})
+
+    assert before is not None
+    assert before == timer.next_run("same")
+    assert timer.next_run("off") is None
+    assert timer.next_run("faster") == pytest.approx(time.time() + 60, abs=2)
+    assert timer.next_run("on") == pytest.approx(time.time(), abs=2)
+
+
+def test_a_job_that_is_switched_on_while_it_turns_starts_soon() -> None:
+    """Nobody who reloads waits for an hour to see it."""
+    driven = Driven(a=JobOptions(interval_seconds=3600))
+    driven.wait_for(1, 2)
+    driven.planned = {"b": JobOptions(interval_seconds=3600)}
+    driven.wait_for(2, 5)
+    driven.stop()
+
+    assert driven.names() == ["a", "b"]

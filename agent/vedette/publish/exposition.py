@@ -87,6 +87,8 @@ class Exposition:
                 self._own = self._cut(
                     tuple(self._own_families(records, self.dropped)), self._max_series
                 )
+            for gone in set(self._parts) - set(records):
+                del self._parts[gone]
             left = self._max_series - self._own.series
             # The smallest first: what is too much is taken from the largest.
             for name in sorted(records, key=lambda n: (_series(records[n].families), n)):
@@ -98,6 +100,11 @@ class Exposition:
                     self.dropped[name] += _series(families) - self._parts[name].series
                 left -= self._parts[name].series
             self._bodies.clear()
+
+    def limit(self, max_series: int) -> None:
+        """Have another ceiling, from the next refresh on."""
+        with self._lock:
+            self._max_series = max_series
 
     def _cut(self, families: tuple[Metric, ...], allowed: int) -> _Part:
         kept = tuple(_cut(families, allowed))

@@ -276,3 +276,27 @@ def test_info_metrics_are_of_that_type_where_there_is_one() -> None:
 
     assert b"# TYPE vedette_open_port info" in exposition.body(OPENMETRICS, compressed=False)
     assert "# TYPE vedette_open_port_info gauge" in text(exposition)
+
+
+def test_a_job_that_is_switched_off_takes_its_series_with_it() -> None:
+    """What is no longer looked at must not look fresh."""
+    records = {"a": record_of("a", [gauge("a", "1")]), "b": record_of("b", [gauge("b", "1")])}
+    exposition = Exposition(lambda: records, lambda _records, _dropped: [], 100)
+    exposition.refresh()
+    before = series(text(exposition))
+    del records["a"]
+    exposition.refresh()
+
+    assert before == ['a{value="1"} 1.0', 'b{value="1"} 1.0']
+    assert series(text(exposition)) == ['b{value="1"} 1.0']
+
+
+def test_another_ceiling_counts_from_the_next_refresh_on() -> None:
+    """A reload may bring one."""
+    records = {"a": record_of("a", [gauge("a", "1", "2", "3")])}
+    exposition = Exposition(lambda: records, lambda _records, _dropped: [], 100)
+    exposition.refresh()
+    exposition.limit(2)
+    exposition.refresh()
+
+    assert (len(series(text(exposition))), exposition.dropped) == (2, {"a": 1})
