@@ -199,6 +199,9 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
+    except UnicodeDecodeError as exc:  # SQLite quotes a damaged schema, as it stands there
+        connection.close()
+        raise sqlite3.DatabaseError("its schema is damaged") from exc
     except sqlite3.Error:
         connection.close()
         raise
