@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HISTORY_FILE = "history.sqlite"
 _STOP_SECONDS = 3.0
-_PUBLISHERS_SECONDS = 0.5  # beyond those, which the jobs rarely need
+_PUBLISHERS_SECONDS = 1.0  # beyond those, which the jobs rarely need
 # Failures that time does not heal: the host lacks something, and `vedette_capability` says so.
 # A job that has them does not keep the agent from being ready.
 _LACKING = ("tool_missing", "not_permitted")
@@ -90,7 +90,12 @@ class Agent:
         )
         self._raw_sockets = host.raw_sockets()
         self._publishers = Publishers(
-            settings.publish, host.identity(), host.hostname(), self.metrics.families, share
+            settings.publish,
+            host.identity(),
+            host.hostname(),
+            self.metrics.families,
+            share=share,
+            state_directory=settings.state_directory,
         )
         self._service = Service(
             Notify(),
