@@ -6,7 +6,7 @@ first; what stays unknown gets one deeper pass a day; and everything has a budge
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from threading import Event
 from time import monotonic
@@ -21,9 +21,9 @@ from vedette.scanned import Address, Service
 Key = tuple[Address, str, int]  # address, transport, port
 
 # Several nmaps at once: they wait for answers, not for the processor. A chunk that runs out of its
-# budget costs its own ports only.
+# budget, or waits for a silent port, costs its own ports only.
 _PARALLEL = 4
-_LIGHT_CHUNK, _DEEP_CHUNK = 32, 8
+_CHUNK = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,46 +157,50 @@ def identify(
     budget_seconds: float,
     stop: Event,
     progress: Callable[[float], None],
-) -> dict[Key, Service]:
-    """Ask nmap what answers on these ports: {port: service}; ports without an answer are left out.
+) -> Iterator[tuple[frozenset[Key], dict[Key, Service]]]:
+    """Ask nmap what answers on these ports; yield (some of them, {port: service}) as it comes.
 
-    Never takes longer than the budget: what nmap has not told by then is left out as well.
+    Ports without an answer have no service. Never takes longer than the budget: what was asked but
+    not told by then has no service either; what was not even asked is not yielded.
     """
     end = monotonic() + budget_seconds
-    chunks = list(_chunks(keys, _DEEP_CHUNK if deep else _LIGHT_CHUNK))
+    chunks = list(_chunks(keys, _CHUNK))
     done = [0.0] * len(chunks)
 
-    def ask(number: int) -> dict[Key, Service]:
+    def ask(number: int) -> tuple[frozenset[Key], dict[Key, Service]]:
         def told(ratio: float) -> None:
             done[number] = ratio
             progress(sum(done) / len(done))
 
         address, transport, ports = chunks[number]
-        options = version_options(transport, ports, deep=deep, raw=raw)
+        left = end - monotonic()
+        if left <= 0:
+            return frozenset(), {}
+        asked = frozenset((address, transport, port) for port in ports)
         try:
             report = nmap.run(
-                options,
+                version_options(transport, ports, deep=deep, raw=raw),
                 [address],
                 raw=raw,
-                timeout_seconds=max(1.0, end - monotonic()),
+                timeout_seconds=left,
                 stop=stop,
                 progress=told,
             )
         except TimedOut:
-            return {}
+            return asked, {}
         told(1.0)
-        return {
-            (address, transport, port.number): port.service
+        return asked, {
+            key: port.service
             for host in nmap.read(report)
             for port in host.ports
-            if port.number in ports and port.state == "open" and port.service.probed
+            if (key := (address, transport, port.number)) in asked
+            and port.state == "open"
+            and port.service.probed
         }
 
-    found: dict[Key, Service] = {}
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="probe") as pool:
-        for part in pool.map(ask, range(len(chunks))):
-            found.update(part)
-    return found
+        for coming in as_completed([pool.submit(ask, number) for number in range(len(chunks))]):
+            yield coming.result()
 
 
 def version_options(

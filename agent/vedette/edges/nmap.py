@@ -26,6 +26,9 @@ from vedette.errors import BadOutput, NotPermitted, NotReady, TimedOut, ToolMiss
 from vedette.job import clean
 from vedette.scanned import Address, Service
 
+# Ends nmap when the agent is killed in a way that it cannot answer (util-linux; on Linux only).
+_WITH_US = (setpriv, "--pdeathsig", "KILL") if (setpriv := shutil.which("setpriv")) else ()
+
 Target = IPv4Address | IPv6Address | IPv4Network | IPv6Network
 Progress = Callable[[float], None]
 
@@ -104,6 +107,7 @@ def run(
         raise ToolMissing("nmap is not installed (Debian: apt-get install nmap)")
     asked = [str(target) for target in targets]
     command = [
+        *_WITH_US,
         path,
         *options,
         *(["--privileged"] if raw else ["--unprivileged"]),

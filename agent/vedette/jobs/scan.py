@@ -112,7 +112,7 @@ class Run:
 
 
 def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
-    """Sweep, then identify what needs it. Yields after the sweep, the light and the deep pass."""
+    """Sweep, then identify what needs it; yield what is known after each step."""
     found = options.addresses(host.addresses()) if options.this_host else ()
     own = tuple(dict.fromkeys(a.address for a in found))
     run = Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own))
@@ -124,10 +124,13 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
         (k for k in run.guesses if k not in run.memories and (run.raw or k[1] == "tcp")),
         run.listeners,
     )
-    if asked:
-        if context.previous is None or any(key not in run.first_seen for key in asked):
+    # A port that is new is shown at once, under the name that its number suggests.
+    news = context.previous is None or any(key not in run.first_seen for key in asked)
+    if asked and news:
+        yield build(run, known, settled=False)
+    for _ in _identify(run, asked, deep=False):
+        if news:
             yield build(run, known, settled=False)
-        _identify(run, asked, deep=False)
     yield build(run, known, settled=True)
 
     unknown = probing.representatives(
@@ -135,8 +138,8 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
         run.listeners,
     )
     if unknown and options.deep_probe_seconds:
-        _identify(run, unknown, deep=True)
-        yield build(run, known, settled=True)
+        for _ in _identify(run, unknown, deep=True):
+            yield build(run, known, settled=True)
 
 
 # This host has no network to be gentle to; and it is up, whatever a firewall says.
@@ -263,9 +266,10 @@ def _wants_deep_pass(run: Run, memory: Memory) -> bool:
     return probing.wants_deep_pass(memory, age=age, refresh=run.options.refresh_seconds)
 
 
-def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> None:
+def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> Iterator[None]:
+    """Ask what answers, and remember it; come back whenever more is known."""
     options = run.options
-    found = probing.identify(
+    parts = probing.identify(
         asked,
         deep=deep,
         raw=run.raw,
@@ -275,11 +279,15 @@ def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> None:
             _DEEP if deep else _LIGHT, 1.0 if deep else _DEEP, "deep pass" if deep else "light pass"
         ),
     )
-    run.memories.update(
-        probing.remembered(
-            asked, found, run.guesses, run.memories, run.listeners, deep=deep, now=run.context.now()
+    for keys, found in parts:
+        groups = {key: asked[key] for key in keys}
+        now = run.context.now()
+        run.memories.update(
+            probing.remembered(
+                groups, found, run.guesses, run.memories, run.listeners, deep=deep, now=now
+            )
         )
-    )
+        yield
 
 
 def build(run: Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
