@@ -74,14 +74,11 @@ class _Bounded(HTTPServer):
 
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
         ours = address[:2] in self.own
+        if len(self._connections) >= self.most_connections and not ours:
+            connection.close()
+            return
         self.ssl_options = None if ours or self.guard is None else self.guard.context()
         super()._handle_connection(connection, address)
-
-    def handle_stream(self, stream: Any, address: Any) -> None:
-        if len(self._connections) >= self.most_connections and address[:2] not in self.own:
-            stream.close()
-            return
-        super().handle_stream(stream, address)
 
 
 class _TornadoLog(logging.Handler):
