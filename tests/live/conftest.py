@@ -15,6 +15,7 @@ from tests.live.stories import Running
 _PROGRAMS = (
     *("ip", "memcached", "mount", "nginx", "nmap", "openssl", "promtool", "redis-server"),
     *("setpriv", "ss", "ssh-keygen", "sshd", "unshare", "vsftpd"),
+    *("prometheus", "prometheus-pushgateway", "victoria-metrics"),
 )
 
 
