@@ -162,9 +162,10 @@ class Server:
         http = self._http
         if http is None:
             return False
-        address, port = self._sockets[0].getsockname()[:2]
-        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - a name
         with suppress(OSError), socket.socket(self._sockets[0].family) as asking:
+            address, port = self._sockets[0].getsockname()[:2]
+            if address in ("0.0.0.0", "::"):  # noqa: S104 - a name
+                address = "127.0.0.1" if address == "0.0.0.0" else "::1"  # noqa: S104 - likewise
             asking.settimeout(seconds)
             asking.bind((address, 0))
             own = asking.getsockname()[:2]

@@ -19,7 +19,7 @@ _VERIFY = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
 }
 # DER (X.690): the types on the way to a certificate's end.
-_SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
+_SEQUENCE, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x17, 0x18
 
 
 def context(tls: Tls) -> ssl.SSLContext:
@@ -107,11 +107,11 @@ def _pair_problem(error: Exception) -> str:
 def expires_at(tls: Tls) -> float | None:
     """Return when the server's certificate ends, Unix seconds; None if that cannot be told."""
     try:
-        pem = (
-            tls.certificate.open("rb").read(SIZE_LIMIT)
-            if isinstance(tls.certificate, Path)
-            else tls.certificate.encode(errors="replace")
-        )
+        if isinstance(tls.certificate, Path):
+            with tls.certificate.open("rb") as opened:
+                pem = opened.read(SIZE_LIMIT)
+        else:
+            pem = tls.certificate.encode(errors="replace")
         found = _CERTIFICATE.search(pem)
         return _not_after(ssl.PEM_cert_to_DER_cert(found[0].decode())) if found else None
     except (OSError, ValueError, IndexError):

@@ -2,15 +2,25 @@
 
 import asyncio
 import os
+import socket
+import ssl
+import time
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 
 import bcrypt
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from tests.support import exposition_of
 from tests.unit.publish.test_passwords import Clock, basic
 from vedette.errors import ConfigError
+from vedette.publish import tls
 from vedette.publish.guard import REASONS, Guard, Refusal, load, words
+from vedette.publish.server import PLAIN, Answer, Server
+from vedette.publish.web_config import Tls
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 OTHER = bcrypt.hashpw(b"other", bcrypt.gensalt(4)).decode()
@@ -185,3 +195,46 @@ def test_words(tmp_path: Path) -> None:
     assert words(load(tmp_path / "web.yml"), 0.0) == (
         "no TLS; 1 users; without TLS, everybody on the way can read the passwords"
     )
+
+
+def test_the_agent_can_always_ask_itself(tmp_path: Path) -> None:
+    """With passwords that it does not know, and every place among the connections taken."""
+    guard, _ = started(tmp_path / "web.yml", f"basic_auth_users: {{alice: '{HASH}'}}")
+    healthy = {"/-/healthy": lambda: Answer(200, PLAIN, b"")}
+    server = Server(exposition_of({}), healthy, 8, guard)
+    assert not server.answers(1.0)
+
+    address, port = server.bind("127.0.0.1", 0)
+    server.start()
+    with ExitStack() as opened:
+        for _ in range(20):
+            opened.enter_context(socket.create_connection((address, port), 5))
+        assert server.answers(5.0)
+        assert server.answers(5.0)
+    wait = time.monotonic() + 5
+    while _stranger(address, port) != b"HTTP/1.1 401" and time.monotonic() < wait:
+        time.sleep(0.01)
+    assert _stranger(address, port) == b"HTTP/1.1 401"
+    server.stop()
+    assert not server.answers(1.0)
+
+
+def _stranger(address: str, port: int) -> bytes:
+    with socket.create_connection((address, port), 5) as asking:
+        try:
+            asking.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+            return asking.recv(12)
+        except ConnectionError:
+            return b""
+
+
+@given(st.binary(max_size=80))
+@example(b"")
+@example(b"\x30\x80")
+@example(bytes.fromhex("300e300c300a1703313233170331323a"))
+def test_any_certificate_ends_some_time_or_cannot_be_told(der: bytes) -> None:
+    """It is a file that somebody put there."""
+    pem = ssl.DER_cert_to_PEM_cert(der)
+    ends = tls.expires_at(Tls(certificate=pem, key=""))
+
+    assert ends is None or isinstance(ends, float)
