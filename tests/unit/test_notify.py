@@ -66,7 +66,11 @@ def test_children_do_not_inherit_the_managers_variables() -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"}],
+    [
+        {},
+        {"WATCHDOG_USEC": "soon"},
+        {"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getppid())},
+    ],
 )
 def test_no_watchdog_without_an_order_to_this_process(environment: dict[str, str]) -> None:
     """WATCHDOG_PID names whom it is for (sd_watchdog_enabled(3))."""
