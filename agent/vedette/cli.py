@@ -170,6 +170,10 @@ def _run(given: argparse.Namespace, settings: Any) -> int:
 
         def hang_up(number: int, frame: FrameType | None) -> None:
             if on_terminal and not sys.stdin.isatty():  # it was closed: nobody watches any more
+                # What is still written has no reader, and would end the agent with an error.
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                for stream in (sys.stdout, sys.stderr):
+                    os.dup2(nowhere, stream.fileno())
                 end(number, frame)
             else:
                 agent.reload.ask()
