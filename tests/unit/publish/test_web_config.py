@@ -183,7 +183,8 @@ def _all_ciphers() -> Any:
         ("rate_limit: {interval: 999999999999999h, burst: 1}", "is no duration"),
         ("a: [", "it cannot be read as YAML"),
         ("a: !!python/object:os.system x", "it cannot be read as YAML"),
-        ("a: !!timestamp 2001-99-99", "it cannot be read as YAML: ValueError"),
+        ("a: !!timestamp 2001-99-99", "could not determine a constructor for the tag"),
+        ("!!timestamp alice: 5", "could not determine a constructor for the tag"),
         ("[" * 5000, "it cannot be read as YAML: RecursionError"),
     ],
 )
