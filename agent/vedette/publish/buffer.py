@@ -42,11 +42,12 @@ class Buffer:
         self.size = 0
         self._in_memory = 0
         self._next = 0
-        with suppress(FileNotFoundError):
-            try:
-                self._load()
-            except OSError as exc:
-                self._complain(exc)
+        try:
+            self._load()
+        except FileNotFoundError:  # nothing was ever left
+            pass
+        except OSError as exc:
+            self._complain(exc)
 
     def __len__(self) -> int:
         return len(self._batches)

@@ -22,6 +22,7 @@ STALE = struct.pack("<Q", 0x7FF0000000000002)
 
 _FIRST, _SECOND = b"\x0a", b"\x12"  # field 1 or 2, with a length (wire type 2)
 _VALUE, _TIMESTAMP = b"\x09", b"\x10"  # field 1 of 64 bits; field 2, a varint
+_SHORT = tuple(bytes((value,)) for value in range(0x80))
 _double = struct.Struct("<d").pack
 
 
@@ -60,6 +61,8 @@ def _field(tag: bytes, content: bytes) -> bytes:
 
 def _varint(value: int) -> bytes:
     """Return a number, seven bits a byte, the least first; a negative one as if of 64 bits."""
+    if 0 <= value < len(_SHORT):  # nearly all: the lengths of labels
+        return _SHORT[value]
     value &= 0xFFFFFFFFFFFFFFFF
     found = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - seven bits

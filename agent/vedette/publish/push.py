@@ -113,6 +113,11 @@ def series(families: Iterable[Metric]) -> int:
     return sum(len(family.samples) for family in families)
 
 
+def packed(families: Iterable[Metric]) -> bytes:
+    """Return families as text, compressed."""
+    return gzip.compress(render(families, TEXT), _GZIP_LEVEL, mtime=0)
+
+
 class Push:
     """The publisher. families: all that is known now. phase: this host's place in the interval."""
 
@@ -151,9 +156,10 @@ class Push:
         chosen, over = select(self._families(), self._options.profile)
         self.tally.drop(over)
         self.tally.buffered = series(chosen)
-        body = gzip.compress(render(chosen, TEXT), _GZIP_LEVEL, mtime=0)
         headers = {"Content-Type": TEXT, "Content-Encoding": "gzip"}
-        outcome = self._remote.exchange("PUT", self._target, body, headers, stop=self._stop)
+        outcome = self._remote.exchange(
+            "PUT", self._target, packed(chosen), headers, stop=self._stop
+        )
         if not outcome.reason:
             self.tally.buffered = 0
         return outcome

@@ -1,5 +1,6 @@
 """publish/remote_write.py, prompb.py, buffer.py: samples in order, whatever happens meanwhile."""
 
+import logging
 import math
 import os
 import struct
@@ -355,6 +356,17 @@ def drain(buffer: Buffer) -> list[bytes | None]:
         found.append(buffer.first())
         buffer.drop()
     return found
+
+
+def test_a_directory_that_is_not_there_yet_is_no_complaint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("vedette").propagate = True
+    buffer = Buffer(tmp_path / "new" / "b", 100)
+    buffer.add(b"one", 1)
+
+    assert drain(buffer) == [b"one"]
+    assert caplog.records == []
 
 
 def test_it_is_first_in_first_out_over_restarts(tmp_path: Path) -> None:
