@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Event
-from types import FrameType
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any, NoReturn
 
 from vedette import __version__
@@ -154,31 +154,33 @@ def _run(given: argparse.Namespace, settings: Any) -> int:
     sys.setswitchinterval(0.001)
     stop = Event()
 
-    def end(number: int, _: FrameType | None) -> None:
-        log.event("info", "stopping", signal=signal.Signals(number).name)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
     agent = Agent(
         settings,
         log.start(settings.log_level, settings.log_format),
         lambda: load(given.config, _flags(given)),
     )
-    if hasattr(signal, "SIGHUP"):
-        on_terminal = sys.stdin.isatty()
+    # A handler interrupts the main thread anywhere, also where it holds the lock of an event or of
+    # the log: it may only hand the signal on, and SimpleQueue.put is made for that.
+    signals: SimpleQueue[int] = SimpleQueue()
+    on_terminal = sys.stdin.isatty()
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGINT", "SIGHUP")]
+    for number in filter(None, numbers):
+        signal.signal(number, lambda number, _: signals.put(number))
 
-        def hang_up(number: int, frame: FrameType | None) -> None:
-            if on_terminal and not sys.stdin.isatty():  # it was closed: nobody watches any more
-                # What is still written has no reader, and would end the agent with an error.
+    def listen() -> None:
+        while True:
+            name = signal.Signals(signals.get()).name
+            if name == "SIGHUP" and not (on_terminal and not sys.stdin.isatty()):
+                agent.reload.ask()
+                continue
+            if name == "SIGHUP":  # the terminal was closed: what is still written has no reader
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 for stream in (sys.stdout, sys.stderr):
                     os.dup2(nowhere, stream.fileno())
-                end(number, frame)
-            else:
-                agent.reload.ask()
+            log.event("info", "stopping", signal=name)
+            stop.set()
 
-        signal.signal(signal.SIGHUP, hang_up)
+    Thread(target=listen, name="signals", daemon=True).start()
 
     def say(address: str) -> None:
         log.event("info", "vedette watches this host", page=address, metrics=f"{address}metrics")
