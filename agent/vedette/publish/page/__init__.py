@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 def page(inventory: dict[str, Any], *, live: bool) -> str:
     """Return the HTML. live: it is served and reloads itself; else it is a report in a file."""
     html = _template().render(inventory, live=live)
-    # Names on this host (mount points, programs) can be any bytes: Python makes surrogates of those.
+    # Names on this host (mount points, programs) can be any bytes: Python has surrogates for them.
     return html.encode("utf-8", "replace").decode("utf-8")
 
 
