@@ -11,6 +11,7 @@ Type = Literal["counter", "gauge"]
 _PORT = frozenset({"address", "transport", "port"})
 _JOB = frozenset({"job_name"})
 _INTERFACE = frozenset({"interface"})
+_PUBLISHER = frozenset({"publisher"})
 _NONE = frozenset[str]()
 
 CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
@@ -27,6 +28,12 @@ CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
     "vedette_job_last_duration_seconds": ("gauge", _JOB),
     "vedette_series_dropped_total": ("counter", _JOB),
     "vedette_log_messages_total": ("counter", frozenset({"level"})),
+    # publishers that go out to a server, where they are switched on
+    "vedette_publish_attempts_total": ("counter", _PUBLISHER),
+    "vedette_publish_failures_total": ("counter", _PUBLISHER | {"reason"}),
+    "vedette_publish_last_success_timestamp_seconds": ("gauge", _PUBLISHER),
+    "vedette_publish_buffered_samples": ("gauge", _PUBLISHER),
+    "vedette_publish_dropped_samples_total": ("counter", _PUBLISHER),
     # stats
     "vedette_address_info": ("gauge", frozenset({"interface", "address", "mac", "family"})),
     "vedette_addresses": ("gauge", _NONE),

@@ -5,10 +5,12 @@ REGENERATE_GOLDEN=1 writes it anew; look at the difference before it is committe
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import record_of
@@ -16,8 +18,10 @@ from tests.unit.contract import CONTRACT
 from tests.unit.snapshots import FINGERPRINT, SCAN, SNIFF, STATS
 from vedette.errors import REASONS
 from vedette.jobs import fingerprint, found, scan, sniff, stats
-from vedette.publish import about
+from vedette.publish import about, tally
 from vedette.publish.exposition import TEXT, Exposition
+from vedette.publish.remote import Outcome
+from vedette.publish.tally import Tally
 from vedette.store import Record
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics.txt"
@@ -43,14 +47,26 @@ def records() -> dict[str, Record]:
     }
 
 
+def tallies() -> Iterator[Tally]:
+    """How both publishers do that go out, where they are switched on."""
+    for name, waiting in (("push", 140), ("remote_write", 2700)):
+        one = Tally(name, lambda: 1_790_000_000.5)
+        one.count(Outcome(""))
+        one.count(Outcome("timeout"))
+        one.buffered = waiting
+        one.drop(7)
+        yield one
+
+
 def exposed() -> str:
     capabilities = {"raw_sockets": True, "nmap": True, "capture": True, "packages": False}
     levels = {"debug": 0, "info": 5, "warning": 1, "error": 0, "critical": 0}
-    exposition = Exposition(
-        records,
-        lambda seen, dropped: about.families(seen, dropped, capabilities, levels, 1_790_000_000.0),
-        1000,
-    )
+
+    def own(seen: Mapping[str, Record], dropped: Mapping[str, int]) -> Iterator[Metric]:
+        yield from about.families(seen, dropped, capabilities, levels, 1_790_000_000.0)
+        yield from tally.families(tallies())
+
+    exposition = Exposition(records, own, 1000)
     exposition.refresh()
     text = exposition.body(TEXT, compressed=False).decode()
     return re.sub(
