@@ -131,6 +131,16 @@ def test_nobody_listens() -> None:
     assert outcome.reason == "refused"
 
 
+def test_each_address_of_a_name_is_tried() -> None:
+    """localhost is often ::1 first, where nobody listens here."""
+    with serving(answering(status(200))) as server:
+        remote = Remote(options(f"http://localhost:{server.port}"))
+        outcome = remote.exchange("PUT", "/", stop=Event())
+
+    assert outcome == OK
+    assert server.requests[0].headers["host"] == f"localhost:{server.port}"
+
+
 def test_a_name_that_does_not_exist() -> None:
     remote = Remote(options("http://nowhere.invalid"))
 
