@@ -62,9 +62,15 @@ class _Failed(Exception):
 class Remote:
     """A server, and how to talk to it. Exchanges one at a time; files are read when they change."""
 
-    def __init__(self, options: Outgoing, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        options: Outgoing,
+        now: Callable[[], float] = time.time,
+        look_up: Callable[..., list[Any]] = socket.getaddrinfo,
+    ) -> None:
         self._options = options
         self._now = now
+        self._look_up = look_up
         self._url = urlsplit(options.url)
         self._host = self._url.hostname or ""
         self._secure = self._url.scheme == "https"
@@ -230,7 +236,7 @@ class Remote:
 
         def ask() -> None:
             try:
-                result.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+                result.extend(self._look_up(host, port, type=socket.SOCK_STREAM))
             except (OSError, UnicodeError) as exc:
                 failure.append(exc)
 

@@ -3,7 +3,8 @@
 import socket
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any
@@ -132,13 +133,56 @@ def test_nobody_listens() -> None:
 
 
 def test_each_address_of_a_name_is_tried() -> None:
-    """localhost is often ::1 first, where nobody listens here."""
-    with serving(answering(status(200))) as server:
-        remote = Remote(options(f"http://localhost:{server.port}"))
+    """One that nobody listens on, one that swallows everything, and the one that works."""
+    tcp = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    with serving(answering(status(200))) as server, full() as swallowing:
+        found = [(*tcp, ("127.0.0.2", 1)), (*tcp, swallowing), (*tcp, ("127.0.0.1", server.port))]
+        remote = Remote(options("http://gateway.example"), look_up=lambda *_, **__: found)
         outcome = remote.exchange("PUT", "/", stop=Event())
 
     assert outcome == OK
-    assert server.requests[0].headers["host"] == f"localhost:{server.port}"
+    assert server.requests[0].headers["host"] == "gateway.example"
+
+
+@contextmanager
+def full() -> Iterator[tuple[str, int]]:
+    """Have an address whose connections are not completed any more, as behind a firewall."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)  # noqa: FBT003 - the name says it
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()
+
+
+def test_a_black_hole() -> None:
+    with full() as (host, port):
+        started = time.monotonic()
+        outcome = Remote(options(f"http://{host}:{port}")).exchange("PUT", "/", stop=Event())
+
+    assert outcome.reason == "timeout"
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_resolver_that_hangs_is_left_behind_once() -> None:
+    """Whatever it does: no second thread waits for it, and nothing takes longer than it may."""
+    answer, asked = Event(), list[str]()
+
+    def look_up(host: str, *_: object, **__: object) -> list[Any]:
+        asked.append(host)
+        answer.wait(10)
+        return []
+
+    remote = Remote(options("http://gateway.example"), look_up=look_up)
+    started = time.monotonic()
+    outcomes = [remote.exchange("PUT", "/", stop=Event()).reason for _ in range(3)]
+    took = time.monotonic() - started
+    answer.set()
+
+    assert outcomes == ["dns", "dns", "dns"]
+    assert took < 1.0
+    assert asked == ["gateway.example"]
 
 
 def test_a_name_that_does_not_exist() -> None:
