@@ -3,6 +3,7 @@
 No decisions here: what is virtual, real or worth showing is for the jobs to say.
 """
 
+import errno
 import hashlib
 import os
 import platform
@@ -24,6 +25,8 @@ Address = IPv4Address | IPv6Address
 
 _MACHINE_ID = Path("/etc/machine-id")
 _INTERPRETER = re.compile(r"(python|perl|ruby|node|java|php|lua|bash|dash|sh|beam|mono|dotnet)")
+# A capability is missing; or the address family is, in a sandbox (RestrictAddressFamilies=).
+_REFUSED = (errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT)
 _OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 
 
@@ -234,8 +237,10 @@ def raw_sockets() -> bool:
     try:
         # Protocol 0: it receives nothing.
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
-    except PermissionError:
-        return False
+    except OSError as exc:
+        if exc.errno in _REFUSED:
+            return False
+        raise
     return True
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from threading import Event
 from typing import Any
@@ -25,9 +26,6 @@ from vedette import log
 from vedette.errors import BadOutput, NotPermitted, NotReady, TimedOut, ToolMissing
 from vedette.job import clean
 from vedette.scanned import Address, Service
-
-# Ends nmap when the agent is killed in a way that it cannot answer (util-linux; on Linux only).
-_WITH_US = (setpriv, "--pdeathsig", "KILL") if (setpriv := shutil.which("setpriv")) else ()
 
 Target = IPv4Address | IPv6Address | IPv4Network | IPv6Network
 Progress = Callable[[float], None]
@@ -86,6 +84,20 @@ def program() -> str | None:
     return shutil.which("nmap", path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
 
 
+@cache
+def _with_us() -> tuple[str, ...]:
+    """Return what ends nmap when the agent is killed in a way that it cannot answer (util-linux).
+
+    In the sandbox of systemd's unit it may not do its work; there the unit's end is nmap's as well.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    words = (setpriv, "--pdeathsig", "KILL")
+    tried = subprocess.run([*words, "true"], capture_output=True, check=False)  # noqa: S603 - fixed
+    return words if tried.returncode == 0 else ()
+
+
 def run(
     options: Sequence[str],
     targets: Iterable[Target],
@@ -107,7 +119,7 @@ def run(
         raise ToolMissing("nmap is not installed (Debian: apt-get install nmap)")
     asked = [str(target) for target in targets]
     command = [
-        *_WITH_US,
+        *_with_us(),
         path,
         *options,
         *(["--privileged"] if raw else ["--unprivileged"]),
