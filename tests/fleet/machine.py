@@ -258,7 +258,13 @@ def remove_leftovers() -> None:
 
 def _is_left(name: str) -> bool:
     made_by = _OURS.match(name)
-    return made_by is not None and not Path("/proc", made_by[1]).exists()
+    if made_by is None:
+        return False
+    try:
+        stat = Path("/proc", made_by[1], "stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"  # it is dead, only nobody has noticed yet
 
 
 def _hierarchies() -> list[Path]:
