@@ -196,6 +196,7 @@ class Fleet:
         self.bridge = f"vdf{os.getpid()}"
         self.network = ""
         self.machines: list[Machine] = []
+        root.CACHE.mkdir(parents=True, exist_ok=True)
         self._directory = Path(tempfile.mkdtemp(prefix=f"vdf-{os.getpid()}-", dir=root.CACHE))
 
     def create(self) -> None:
