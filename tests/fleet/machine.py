@@ -63,8 +63,11 @@ class Machine:
     def boot(self) -> None:
         """Start it; return when its systemd has nothing more to start."""
         started = time.monotonic()
+        self._directory.mkdir()
+        # In memory: fast, and an overlay cannot lie on an overlay, which a container's disk may be.
+        _run("mount", "-t", "tmpfs", "-o", "size=2g,mode=700", self.name, str(self._directory))
         for name in ("root", "upper", "work"):
-            (self._directory / name).mkdir(parents=True)
+            (self._directory / name).mkdir()
         layers = f"lowerdir={root.base()},upperdir={self._directory}/upper"
         _run(
             *(
@@ -313,8 +316,8 @@ def _remove_cgroups(name: str) -> None:
 
 
 def _remove_directory(directory: Path) -> None:
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        mountpoint = line.split()[1]
-        if mountpoint.startswith(f"{directory}/"):
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mountpoint in reversed(mounts):  # the innermost first
+        if f"{mountpoint}/".startswith(f"{directory}/"):
             _run("umount", "--lazy", mountpoint)
-    shutil.rmtree(directory, ignore_errors=False)
+    shutil.rmtree(directory)
