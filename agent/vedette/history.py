@@ -80,7 +80,7 @@ class History:
                 (kind,),
             ).fetchall()
         return {
-            key: Known(json.loads(value), json.loads(detail), first, last, bool(present))
+            key: Known(_loads(value), _loads(detail), first, last, bool(present))
             for key, value, detail, first, last, present in rows
         }
 
@@ -222,7 +222,11 @@ def _check(connection: sqlite3.Connection) -> None:
     # quick_check does not look into the rows.
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     for table, columns in (("fact", ("value", "detail")), ("change", ("before", "after"))):
-        odd = " OR ".join(f"json_type(coalesce({name}, '{{}}')) != 'object'" for name in columns)
+        odd = " OR ".join(
+            f"NOT json_valid(coalesce({name}, '{{}}'))"
+            f" OR json_type(coalesce({name}, '{{}}')) != 'object'"
+            for name in columns
+        )
         if connection.execute(f"SELECT 1 FROM {table} WHERE {odd} LIMIT 1").fetchone():  # noqa: S608 - of constants
             raise sqlite3.DatabaseError(f"{table}: a row is no JSON object")
 
@@ -232,4 +236,9 @@ def _text(value: Mapping[str, Any] | None) -> str | None:
 
 
 def _value(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else _loads(text)
+
+
+def _loads(text: str) -> Any:
+    # Not strict, as SQLite's idea of JSON: control characters may stand in a string.
+    return json.loads(text, strict=False)

@@ -44,11 +44,19 @@ class Authority:
              "-keyout", str(made.key), "-out", str(request)]
         )  # fmt: skip
         output(
-            ["openssl", "x509", "-req", "-in", str(request), "-days", str(days),
+            ["openssl", "x509", "-req", "-in", str(request), *_validity(days),
              "-CA", str(self.certificate), "-CAkey", str(self.key), "-CAcreateserial",
              "-extfile", str(extensions), "-out", str(made.certificate)]
         )  # fmt: skip
         return made
+
+
+def _validity(days: int) -> list[str]:
+    """Return options of openssl. Since 3.4 it takes no negative days, but dates."""
+    number = output(["openssl", "version"]).split()[1].split(".")
+    if days < 0 and (int(number[0]), int(number[1])) >= (3, 4):
+        return ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
+    return ["-days", str(days)]
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,9 @@ def test_another_type_is_refused_and_not_repeated(
             "PUT", "/metrics/job/x", b"vedette_build_info 1 1234567890\n", stop=Event()
         )
 
-    assert outcome.reason == "rejected"
-    assert "timestamp" in outcome.words
+    # 1.5.1 says why; 1.11 (Debian 13) hangs up.
+    assert outcome.reason in {"rejected", "reset"}
+    assert outcome.reason == "reset" or "timestamp" in outcome.words
 
 
 # ---- who may: TLS, passwords, client certificates, in any combination ----
