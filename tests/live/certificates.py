@@ -7,6 +7,7 @@ import ssl
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def _validity(days: int) -> list[str]:
     """Return options of openssl. Since 3.4 it takes no negative days, but dates."""
     number = output(["openssl", "version"]).split()[1].split(".")
     if days < 0 and (int(number[0]), int(number[1])) >= (3, 4):
-        return ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
+        end = datetime.now(UTC) + timedelta(days=days)
+        start = end - timedelta(days=1)
+        return ["-not_before", f"{start:%Y%m%d%H%M%S}Z", "-not_after", f"{end:%Y%m%d%H%M%S}Z"]
     return ["-days", str(days)]
 
 
