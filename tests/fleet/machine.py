@@ -186,7 +186,7 @@ class Machine:
         """
         if (_CGROUPS / "cgroup.controllers").exists():
             return
-        for name in _CONTROLLERS:
+        for name in (mount.name for mount in _hierarchies() if mount.name in _CONTROLLERS):
             self.exec("mount", "-o", "remount,bind,rw", f"/sys/fs/cgroup/{name}")
         self.exec("systemctl", "daemon-reexec")  # it looks for them only when it starts
         wait_until("its systemd again", self._is_up)
@@ -276,7 +276,9 @@ def _hierarchies() -> list[Path]:
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS]
     return [
-        path for name in ("systemd", "unified", *_CONTROLLERS) if (path := _CGROUPS / name).is_dir()
+        path
+        for name in ("systemd", "unified", *_CONTROLLERS)
+        if os.access(path := _CGROUPS / name, os.W_OK)  # in a container they may be read-only
     ]
 
 

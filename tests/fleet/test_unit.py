@@ -312,6 +312,9 @@ def test_the_memory_ceiling_is_enforced(machine: Machine, figures: dict[str, str
     def value(name: str) -> int:
         return int(machine.path(str(unit / name)).read_text())
 
+    assert show(machine, "MemoryMax") == str(400 << 20)
+    if not machine.path(str(unit / limit)).exists():
+        pytest.skip("only systemd's word: this host, a container, has no memory controller to give")
     assert value(limit) == 400 << 20
     wait_for_jobs(machine)
     figures["memory of agent, capture and nmaps at most, page cache included"] = (
