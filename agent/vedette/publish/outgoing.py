@@ -3,29 +3,16 @@
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 from prometheus_client.metrics_core import Metric
 
-from vedette.publish import options, tally
+from vedette.publish import options, sender, tally
 from vedette.publish.push import Push
 
 BUFFER = "remote_write"  # in the state directory
 
 # Names that many hosts share.
 _NO_NAMES = frozenset({"", "localhost", "localhost.localdomain", "(none)"})
-
-
-class Publisher(Protocol):
-    """Sends in a thread of its own. `stop` only says so; `join` waits until it has ended."""
-
-    tally: tally.Tally
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def join(self, seconds: float) -> None: ...
 
 
 def instance(identity: str, hostname: str) -> str:
@@ -57,7 +44,7 @@ class Publishers:
         share: Callable[[str, str], float],
         state_directory: Path,
     ) -> None:
-        self._all: list[Publisher] = []
+        self._all: list[sender.Sender] = []
         if chosen.push.enabled:
             phase = share(identity, "push")
             self._all.append(push(chosen.push, identity, hostname, families, phase))

@@ -9,7 +9,6 @@ import gzip
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from threading import Event, Thread
 
 from prometheus_client.metrics_core import Metric
 
@@ -19,7 +18,7 @@ from vedette.publish.options import Profile
 from vedette.publish.options import Push as Options
 from vedette.publish.pace import Pace
 from vedette.publish.remote import Outcome, Remote
-from vedette.publish.tally import Tally
+from vedette.publish.sender import Sender
 
 LEAN_SERIES = 150
 _GZIP_LEVEL = 6  # a body that is sent once: 10 % smaller than at level 1, for half a millisecond
@@ -118,8 +117,11 @@ def packed(families: Iterable[Metric]) -> bytes:
     return gzip.compress(render(families, TEXT), _GZIP_LEVEL, mtime=0)
 
 
-class Push:
-    """The publisher. families: all that is known now. phase: this host's place in the interval."""
+class Push(Sender):
+    """families: all that is known now. phase: this host's place in the interval.
+
+    An ordinary stop leaves the group where it is.
+    """
 
     def __init__(
         self,
@@ -128,28 +130,13 @@ class Push:
         families: Callable[[], tuple[Metric, ...]],
         phase: float,
     ) -> None:
-        self.tally = Tally("push")
+        super().__init__("push")
         self._options = options
         self._remote = Remote(options)
         self._target = f"{self._remote.path}{group(options.job, instance)}"
         self.group = f'{{job="{options.job}", instance="{instance}"}}'
         self._families = families
         self._pace = Pace(options.interval_seconds, phase)
-        self._stop = Event()
-        self._thread = Thread(target=self._work, name="push", daemon=True)
-
-    def start(self) -> None:
-        """Push from now on, at this host's slots."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Push no more; the group stays. An exchange under way is called off."""
-        self._stop.set()
-
-    def join(self, seconds: float) -> None:
-        """Wait until the thread has ended."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
 
     def push(self) -> Outcome:
         """Replace the group by what is known now."""

@@ -7,7 +7,7 @@ after the other: an outage is made up for, as far as the buffer reaches.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 from prometheus_client.metrics_core import Metric
 
@@ -17,7 +17,7 @@ from vedette.publish.buffer import Buffer
 from vedette.publish.options import RemoteWrite as Options
 from vedette.publish.pace import Pace
 from vedette.publish.remote import FINAL, Outcome, Remote
-from vedette.publish.tally import Tally
+from vedette.publish.sender import Sender
 
 _SAMPLES_PER_REQUEST = 2000  # as Prometheus itself sends them
 # After a refusal the next request is tried soon, for one bad request must not stop the others; but
@@ -54,8 +54,11 @@ class Series:
         return found
 
 
-class RemoteWrite:
-    """The publisher. families: all that is known now. phase: this host's place in the interval."""
+class RemoteWrite(Sender):
+    """families: all that is known now. phase: this host's place in the interval.
+
+    At the end it marks all series as ended and sends what can be sent in a second.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class RemoteWrite:
         families: Callable[[], tuple[Metric, ...]],
         phase: float,
     ) -> None:
-        self.tally = Tally("remote_write")
+        super().__init__("remote_write")
         self._remote = Remote(options)
         self._target = f"{self._remote.path or '/'}{self._remote.query}"
         self._series = Series({"job": "vedette", "instance": instance, **options.external_labels})
@@ -75,8 +78,6 @@ class RemoteWrite:
         self._most_bytes = options.buffer_bytes
         self._buffer: Buffer | None = None
         self._last_timestamp = 0
-        self._stop = Event()
-        self._thread = Thread(target=self._work, name="remote_write", daemon=True)
 
     @property
     def buffer(self) -> Buffer:
@@ -84,19 +85,6 @@ class RemoteWrite:
         if self._buffer is None:
             self._buffer = Buffer(self._directory, self._most_bytes)
         return self._buffer
-
-    def start(self) -> None:
-        """Write from now on, at this host's slots."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Mark all series as ended, send what can be sent in a second, and end."""
-        self._stop.set()
-
-    def join(self, seconds: float) -> None:
-        """Wait until the thread has ended."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
 
     def take(self, *, last: bool = False) -> None:
         """Put the samples of this moment into the buffer. last: all series end with it."""
