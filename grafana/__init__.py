@@ -1,0 +1,1 @@
+"""What Grafana shows and says: boards, alert rules and provisioning, all made from code."""
