@@ -27,7 +27,7 @@ def record_of(name: str, families: Iterable[Metric], snapshot: object = None) ->
         name=name,
         interval_seconds=60,
         timeout_seconds=30,
-        registered_at=0.0,
+        news_at=0.0,
         snapshot=snapshot,
         families=tuple(families),
     )

@@ -213,6 +213,7 @@ class Agent:
             self.capabilities(),
             self.history.changes(_CHANGES_SHOWN),
             time.time(),
+            time.monotonic(),
         )
 
     def _page(self) -> Answer:
@@ -226,11 +227,11 @@ class Agent:
         return Answer(200, JSON, json.dumps(self.inventory(), default=str).encode())
 
     def _ready(self) -> Answer:
-        now = time.time()
+        monotonic = time.monotonic()
         reasons = [
             f"{name}: {why}"
             for name, record in self.store.records().items()
-            if (why := _not_ready(record, now))
+            if (why := _not_ready(record, monotonic))
         ]
         if reasons:
             return Answer(503, PLAIN, "".join(f"{line}\n" for line in reasons).encode())
@@ -243,9 +244,9 @@ def _guard(file: Path) -> "Guard":
     return Guard(file)
 
 
-def _not_ready(record: Record, now: float) -> str:
+def _not_ready(record: Record, monotonic: float) -> str:
     if record.failure is not None and record.failure.reason in _LACKING:
         return ""
     if record.seen_at is None:
         return "no snapshot yet"
-    return "its snapshot is stale" if record.stale(now) else ""
+    return "its snapshot is stale" if record.stale(monotonic) else ""

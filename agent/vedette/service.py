@@ -76,8 +76,8 @@ def _looked(records: Mapping[str, Record]) -> bool:
 
 def status(records: Mapping[str, Record], next_scan: float | None, *, refused: bool) -> str:
     """Return one line: "3/4 jobs ok (sniff: not_permitted), next scan 12:04"."""
-    now = time.time()
-    troubles = {name: _trouble(record, now) for name, record in records.items()}
+    monotonic = time.monotonic()
+    troubles = {name: _trouble(record, monotonic) for name, record in records.items()}
     named = ", ".join(f"{name}: {what}" for name, what in troubles.items() if what)
     fine = sum(not what for what in troubles.values())
     line = f"{fine}/{len(troubles)} jobs ok" + (f" ({named})" if named else "")
@@ -86,9 +86,9 @@ def status(records: Mapping[str, Record], next_scan: float | None, *, refused: b
     return line + (", new configuration refused: the old one is in use" if refused else "")
 
 
-def _trouble(record: Record, now: float) -> str:
+def _trouble(record: Record, monotonic: float) -> str:
     if record.failure is not None:
         return record.failure.reason
     if record.seen_at is None:
         return "first run"
-    return "stale" if record.stale(now) else ""
+    return "stale" if record.stale(monotonic) else ""

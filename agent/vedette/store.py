@@ -29,7 +29,8 @@ class Failure:
 class Record:
     """All there is to know of one job. Times are Unix seconds, durations seconds.
 
-    registered_at: since when the job runs at this interval.
+    news_at: when the last good news came, or since when the job runs at this interval, by the
+    monotonic clock: a clock that is set makes nothing stale.
     seen_at: when the snapshot was taken. failure: the last run's, None if it went well.
     running_since: None between runs. progress: how far the run is (0 to 1), and what it does.
     """
@@ -37,7 +38,7 @@ class Record:
     name: str
     interval_seconds: float
     timeout_seconds: float
-    registered_at: float
+    news_at: float
     snapshot: Any = None
     families: tuple[Metric, ...] = ()
     seen_at: float | None = None
@@ -50,17 +51,24 @@ class Record:
     running_since: float | None = None
     progress: tuple[float, str] = (0.0, "")
 
-    def stale(self, now: float) -> bool:
+    def stale(self, monotonic: float) -> bool:
         """Whether the last good news is too old. A run may take its time-out on top."""
-        since = max(self.registered_at, self.seen_at or 0.0)
-        return now - since > STALE_INTERVALS * self.interval_seconds + self.timeout_seconds
+        age = monotonic - self.news_at
+        return age > STALE_INTERVALS * self.interval_seconds + self.timeout_seconds
 
 
 class Store:
-    """{job's name: Record}. Subscribers are told after a record has changed."""
+    """{job's name: Record}. Subscribers are told after a record has changed.
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
-        self._now = now
+    now: Unix seconds. monotonic: seconds of a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now, self._monotonic = now, monotonic
         self._lock = Lock()
         self._records: dict[str, Record] = {}
         self._subscribers: list[Callable[[bool], None]] = []
@@ -74,7 +82,7 @@ class Store:
             name=name,
             interval_seconds=interval_seconds,
             timeout_seconds=timeout_seconds,
-            registered_at=self._now(),
+            news_at=self._monotonic(),
         )
         with self._lock:
             old = self._records.get(name, empty)
@@ -84,7 +92,7 @@ class Store:
                 interval_seconds=interval_seconds,
                 timeout_seconds=timeout_seconds,
                 # Fewer seconds between runs do not make an old snapshot stale at once.
-                registered_at=old.registered_at if same_pace else empty.registered_at,
+                news_at=old.news_at if same_pace else empty.news_at,
             )
 
     def forget(self, name: str) -> None:
@@ -106,9 +114,9 @@ class Store:
 
     def get(self, kind: type[T]) -> T | None:
         """Return the newest snapshot of this class, or None if none is fresh."""
-        now = self._now()
+        monotonic = self._monotonic()
         for record in self.records().values():
-            if isinstance(record.snapshot, kind) and not record.stale(now):
+            if isinstance(record.snapshot, kind) and not record.stale(monotonic):
                 return record.snapshot
         return None
 
@@ -128,7 +136,10 @@ class Store:
 
     def kept(self, name: str, snapshot: object, families: tuple[Metric, ...]) -> None:
         """A run has brought a snapshot; it may bring a better one."""
-        self._change(name, over=False, snapshot=snapshot, families=families, seen_at=self._now())
+        self._change(
+            name, over=False, snapshot=snapshot, families=families, seen_at=self._now(),
+            news_at=self._monotonic(),
+        )  # fmt: skip
 
     def succeeded(self, name: str, duration: float) -> None:
         """A run is over and went well."""

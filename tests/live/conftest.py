@@ -14,7 +14,7 @@ from tests.live.stories import Running
 
 _PROGRAMS = (
     *("ip", "memcached", "mount", "nginx", "nmap", "openssl", "promtool", "redis-server"),
-    *("setpriv", "ss", "ssh-keygen", "sshd", "unshare", "vsftpd"),
+    *("setpriv", "ss", "ssh-keygen", "sshd", "tcc", "unshare", "vsftpd"),
     *("prometheus", "prometheus-pushgateway", "victoria-metrics"),
 )
 

@@ -212,18 +212,23 @@ V4, V6 = "10.99.0.1", "fd99::1"
 PEER_V4, PEER_V6 = "10.99.0.2", "fd99::2"
 
 
+def cable(host: Namespace, peer: Namespace) -> None:
+    """Join a host (V4, V6) and a peer (PEER_V4, PEER_V6) by an eth0 each."""
+    # Made right where it belongs, and as eth0: what is called veth… counts as virtual.
+    host.ip(
+        *("link", "add", "eth0", "type", "veth"),
+        *("peer", "name", "eth0", "netns", peer.name),
+    )
+    for namespace, *addresses in ((host, V4, V6), (peer, PEER_V4, PEER_V6)):
+        for address, bits in zip(addresses, (24, 64), strict=True):
+            nodad = () if bits == 24 else ("nodad",)
+            namespace.ip("addr", "add", f"{address}/{bits}", "dev", "eth0", *nodad)
+        namespace.ip("link", "set", "eth0", "up")
+
+
 @contextmanager
 def two_hosts(what: str) -> Iterator[tuple[Namespace, Namespace]]:
     """Have a host (V4, V6) and a peer (PEER_V4, PEER_V6) with a cable between their eth0."""
     with lone_host(what) as host, lone_host(f"{what}-peer") as peer:
-        # Made right where it belongs, and as eth0: what is called veth… counts as virtual.
-        host.ip(
-            *("link", "add", "eth0", "type", "veth"),
-            *("peer", "name", "eth0", "netns", peer.name),
-        )
-        for namespace, *addresses in ((host, V4, V6), (peer, PEER_V4, PEER_V6)):
-            for address, bits in zip(addresses, (24, 64), strict=True):
-                nodad = () if bits == 24 else ("nodad",)
-                namespace.ip("addr", "add", f"{address}/{bits}", "dev", "eth0", *nodad)
-            namespace.ip("link", "set", "eth0", "up")
+        cable(host, peer)
         yield host, peer

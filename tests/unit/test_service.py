@@ -110,8 +110,8 @@ def test_a_reload_ends_with_ready_and_a_refused_one_shows(
 
 def test_the_line_names_what_is_not_well() -> None:
     """All that `systemctl status` shows of the agent."""
-    clock = [time.time()]
-    store = Store(lambda: clock[0])
+    clock = [time.monotonic()]
+    store = Store(lambda: clock[0], lambda: clock[0])
     for name in ("fingerprint", "scan", "sniff", "stats"):
         store.register(name, 10, 5)
     store.kept("scan", 1, ())

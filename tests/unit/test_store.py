@@ -22,7 +22,7 @@ class Clock:
 
 
 def store_of(clock: Clock) -> Store:
-    store = Store(clock)
+    store = Store(clock, clock)
     store.register("job", interval_seconds=10, timeout_seconds=5)
     return store
 
@@ -45,7 +45,7 @@ def test_a_good_run_and_a_bad_one() -> None:
             name="job",
             interval_seconds=10,
             timeout_seconds=5,
-            registered_at=1000.0,
+            news_at=1000.0,
             snapshot=Seen(1),
             seen_at=1000.0,
             runs=2,
@@ -84,6 +84,20 @@ def test_a_snapshot_is_handed_out_by_its_class_until_it_is_stale() -> None:
     assert store.records()["job"].stale(clock.now)
 
 
+def test_a_clock_that_is_set_makes_nothing_stale() -> None:
+    """A year ahead at once, as when a host gets its time after it has booted."""
+    clock, steady = Clock(), Clock()
+    store = Store(clock, steady)
+    store.register("job", interval_seconds=10, timeout_seconds=5)
+    store.kept("job", Seen(1), ())
+    clock.now += 365 * 86_400
+
+    assert store.get(Seen) == Seen(1)
+    clock.now -= 2 * 365 * 86_400
+    steady.now += 36
+    assert store.get(Seen) is None
+
+
 def test_a_job_that_never_ran_becomes_stale_as_well() -> None:
     """A job that hangs from its first run on must not look as if it were just starting."""
     clock = Clock()
@@ -119,7 +133,7 @@ def test_records_are_sorted_by_name() -> None:
 def test_another_pace_keeps_what_was_seen_and_starts_the_clock_anew() -> None:
     """After a reload a snapshot is not stale only because news is due more often now."""
     clock = Clock()
-    store = Store(clock)
+    store = Store(clock, clock)
     store.register("job", interval_seconds=900, timeout_seconds=5)
     store.kept("job", Seen(1), ())
     clock.now += 800

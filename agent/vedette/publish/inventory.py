@@ -30,10 +30,12 @@ def inventory(
     capabilities: Mapping[str, bool],
     changes: Iterable[Change],
     now: float,
+    monotonic: float,
 ) -> dict[str, Any]:
     """Return the inventory. Times are Unix seconds, sizes bytes, ratios 0 to 1.
 
-    What no job has seen yet is missing or empty, never made up.
+    monotonic: now, by the clock that nobody sets. What no job has seen yet is missing or empty,
+    never made up.
     """
     snapshots = {type(record.snapshot): record.snapshot for record in records.values()}
     return {
@@ -44,7 +46,7 @@ def inventory(
             "capabilities": dict(sorted(capabilities.items())),
             "advice": [ADVICE[name] for name, can in sorted(capabilities.items()) if not can],
         },
-        "jobs": [_job(record, now) for record in records.values()],
+        "jobs": [_job(record, monotonic) for record in records.values()],
         **_stats(snapshots.get(Stats)),
         **scan_as_json(snapshots.get(Scan)),
         "operating_systems": _operating_systems(snapshots.get(Fingerprint)),
@@ -59,7 +61,7 @@ def inventory(
     }  # fmt: skip
 
 
-def _job(record: Record, now: float) -> dict[str, Any]:
+def _job(record: Record, monotonic: float) -> dict[str, Any]:
     state = "ok"
     if record.failure is not None:
         state = "failing"
@@ -67,7 +69,7 @@ def _job(record: Record, now: float) -> dict[str, Any]:
         state = "first run"
     elif record.last_success is None:
         state = "waiting"
-    elif record.stale(now):
+    elif record.stale(monotonic):
         state = "stale"
     return {
         "job_name": record.name,

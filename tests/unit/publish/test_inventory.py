@@ -29,7 +29,7 @@ def no_constants(text: str) -> Any:
 
 def test_everything_is_plain_json() -> None:
     """No NaN, no Python: any program in any language can read it."""
-    told = inventory(records(**SNAPSHOTS), CAN, [CHANGE], 1000.0)
+    told = inventory(records(**SNAPSHOTS), CAN, [CHANGE], 1000.0, 50.0)
     text = json.dumps(told, allow_nan=False)
 
     assert json.loads(text, parse_constant=no_constants) == json.loads(json.dumps(told))
@@ -41,7 +41,7 @@ def test_everything_is_plain_json() -> None:
 
 def test_before_the_first_runs_nothing_is_made_up() -> None:
     """An empty list is not yet a measurement; the jobs say how far they are."""
-    told = inventory(records(scan=None, stats=None), CAN, [], 1000.0)
+    told = inventory(records(scan=None, stats=None), CAN, [], 1000.0, 50.0)
 
     assert all(told[key] == [] for key in ("addresses", "hosts", "ports", "changes"))
     assert (told["machine"], told["traffic"]) == (None, None)
@@ -109,7 +109,7 @@ def test_a_port_tells_all_that_is_known_of_it() -> None:
         ({"running_since": 990.0}, "first run"),
         ({"last_success": 990.0, "seen_at": 990.0}, "ok"),
         ({"last_success": 990.0, "seen_at": 990.0, "running_since": 999.0}, "ok"),
-        ({"last_success": 1.0, "seen_at": 1.0}, "stale"),
+        ({"last_success": 990.0, "seen_at": 990.0, "news_at": -200.0}, "stale"),
         ({"last_success": 990.0, "failure": Failure(999.0, "timed_out", "slow")}, "failing"),
         ({"failure": Failure(999.0, "tool_missing", "no nmap")}, "failing"),
     ],
@@ -118,7 +118,7 @@ def test_the_state_of_a_job_in_one_word(changes: dict[str, Any], state: str) -> 
     """What the operator looks at first."""
     record = replace(record_of("scan", ()), **changes)
 
-    assert inventory({"scan": record}, CAN, [], 1000.0)["jobs"][0]["state"] == state
+    assert inventory({"scan": record}, CAN, [], 1000.0, 50.0)["jobs"][0]["state"] == state
 
 
 def test_a_failing_job_says_why_and_a_running_one_how_far_it_is() -> None:
@@ -130,7 +130,7 @@ def test_a_failing_job_says_why_and_a_running_one_how_far_it_is() -> None:
         running_since=998.0,
         progress=(0.5, "sweeping IPv4"),
     )
-    (job,) = inventory({"scan": record}, CAN, [], 1000.0)["jobs"]
+    (job,) = inventory({"scan": record}, CAN, [], 1000.0, 50.0)["jobs"]
 
     assert job == {
         "job_name": "scan",
@@ -155,10 +155,10 @@ def test_what_is_missing_comes_with_how_to_get_it() -> None:
     """Each capability has its advice; what is there needs none."""
     nothing = dict.fromkeys(CAN, False)
 
-    assert inventory({}, nothing, [], 0)["agent"]["advice"] == [
+    assert inventory({}, nothing, [], 0, 0)["agent"]["advice"] == [
         ADVICE[name] for name in sorted(CAN)
     ]
-    assert inventory({}, CAN, [], 0)["agent"]["advice"] == []
+    assert inventory({}, CAN, [], 0, 0)["agent"]["advice"] == []
 
 
 def test_hostile_services_are_json_as_well() -> None:

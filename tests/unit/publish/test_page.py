@@ -58,7 +58,7 @@ KNOWN_ATTRIBUTES = {
 
 
 def everything() -> dict[str, Any]:
-    return inventory(records(**SNAPSHOTS), CAN, [CHANGE], 1_790_000_000.0)
+    return inventory(records(**SNAPSHOTS), CAN, [CHANGE], 1_790_000_000.0, 50.0)
 
 
 def hostile(text: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def hostile(text: str) -> dict[str, Any]:
         )
         for name, record in records(**snapshots).items()
     }
-    return inventory(seen, CAN, [Change(1.0, text, text, "changed", bad, bad)], 1000.0)
+    return inventory(seen, CAN, [Change(1.0, text, text, "changed", bad, bad)], 1000.0, 50.0)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -137,7 +137,7 @@ def test_a_page_with_everything_shows_it() -> None:
 
 def test_a_page_with_nothing_says_so() -> None:
     """In the first second of the agent somebody looks already."""
-    nothing = inventory(records(scan=None), dict.fromkeys(CAN, False), [], 1000.0)
+    nothing = inventory(records(scan=None), dict.fromkeys(CAN, False), [], 1000.0, 50.0)
     text = " ".join(Document(page.page(nothing, live=True)).texts)
 
     for said in (
@@ -152,7 +152,7 @@ def test_a_host_without_open_ports_is_not_a_host_without_a_scan() -> None:
     """Zero is a measurement."""
     empty = replace(hostile_scan(), ports=())
     text = " ".join(
-        Document(page.page(inventory(records(scan=empty), CAN, [], 0), live=True)).texts
+        Document(page.page(inventory(records(scan=empty), CAN, [], 0, 50.0), live=True)).texts
     )
 
     assert "No open port was found." in text
