@@ -19,6 +19,19 @@ from vedette.errors import ConfigError
 from vedette.jobs import found, scan, stats
 from vedette.settings import Settings, all_leaves
 
+EXAMPLE = """
+state_directory: /srv/vedette
+log_level: debug
+scan:
+  interval_seconds: 60
+  networks: [192.0.2.0/24, 198.51.100.7]
+  expected_ports: [22, tcp/443, 53/udp]
+stats:
+  enabled: false
+publish:
+  expose: {port: 9000}
+"""
+
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,21 +71,7 @@ def test_nothing_at_all_is_a_good_configuration(tmp_path: Path) -> None:
 
 def test_a_file_sets_what_it_names_and_no_more(tmp_path: Path) -> None:
     """Networks and ports are parsed: nothing behind the configuration sees strings."""
-    settings = read(
-        tmp_path,
-        """
-        state_directory: /srv/vedette
-        log_level: debug
-        scan:
-          interval_seconds: 60
-          networks: [192.0.2.0/24, 198.51.100.7]
-          expected_ports: [22, tcp/443, 53/udp]
-        stats:
-          enabled: false
-        publish:
-          expose: {port: 9000}
-        """,
-    )
+    settings = read(tmp_path, EXAMPLE)
 
     assert settings.state_directory == Path("/srv/vedette")
     assert settings.log_level == "debug"

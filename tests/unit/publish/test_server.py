@@ -31,6 +31,18 @@ PAGES = {
     "/-/ready": lambda: Answer(503, PLAIN, b"scan: no snapshot yet\n"),
     "/broken": broken,
 }
+# What is too large, ambiguous, or no HTTP at all.
+INDECENT = [
+    b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+    b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2000,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
+    b"\r\n\r\n\r\n\r\n",
+    b"GET\r\n\r\n",
+]
 Response = tuple[int, dict[str, str], bytes]
 
 
@@ -155,20 +167,7 @@ def test_a_scraper_gets_what_it_asks_for(address: tuple[str, int]) -> None:
     assert gzip.decompress(body) == BODY + b"# EOF\n"
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2000,
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
-        b"\r\n\r\n\r\n\r\n",
-        b"GET\r\n\r\n",
-    ],
-)
+@pytest.mark.parametrize("sent", INDECENT)
 def test_what_is_no_decent_request_ends_the_connection(
     address: tuple[str, int], sent: bytes
 ) -> None:

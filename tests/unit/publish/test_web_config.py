@@ -16,6 +16,37 @@ from vedette.publish.web_config import RateLimit, Tls, WebConfig, parse, read
 HERE = Path("/etc/prometheus")
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"  # the toolkit's own example
 PAIR = "tls_server_config: {cert_file: a.crt, key_file: a.key, %s}"
+# docs/web-config.yml of exporter-toolkit, as people have copied it.
+TOOLKIT = f"""
+# TLS and basic authentication configuration example.
+tls_server_config:
+  cert_file: server.crt
+  key_file: server.key
+basic_auth_users:
+  alice: {HASH}
+rate_limit:
+  interval: "1s" # time interval between two requests, set to 0 to disable rate limiter
+  burst: 20 # and permits a burst of up to 20 requests.
+"""
+# Each key that there is.
+EVERYTHING = f"""
+tls_server_config:
+  cert_file: /tls/server.crt
+  key_file: /tls/server.key
+  client_ca_file: ../ca.crt
+  client_auth_type: RequireAndVerifyClientCert
+  client_allowed_sans: [prometheus.example, 192.0.2.7, FD99:0::1, spiffe://x/y, a@example]
+  min_version: TLS12
+  max_version: TLS13
+  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256]
+  prefer_server_cipher_suites: no
+  curve_preferences: [CurveP384]
+http_server_config:
+  http2: true
+  headers: {{X-Frame-Options: deny, Strict-Transport-Security: max-age=1, X-XSS-Protection: ''}}
+basic_auth_users: {{007: '{HASH}', no: '{HASH}'}}
+rate_limit: {{interval: 1m30s, burst: 5}}
+"""
 
 
 def problems(text: str) -> list[str]:
@@ -34,19 +65,7 @@ def tls(more: str) -> Tls:
 
 def test_the_toolkits_own_example() -> None:
     """docs/web-config.yml of exporter-toolkit, as people have copied it."""
-    text = f"""
-    # TLS and basic authentication configuration example.
-    tls_server_config:
-      cert_file: server.crt
-      key_file: server.key
-    basic_auth_users:
-      alice: {HASH}
-    rate_limit:
-      interval: "1s" # time interval between two requests, set to 0 to disable rate limiter
-      burst: 20 # and permits a burst of up to 20 requests.
-    """
-
-    assert parse(text.encode(), HERE) == WebConfig(
+    assert parse(TOOLKIT.encode(), HERE) == WebConfig(
         tls=Tls(certificate=HERE / "server.crt", key=HERE / "server.key"),
         users={"alice": HASH},
         rate_limit=RateLimit(1.0, 20),
@@ -55,26 +74,7 @@ def test_the_toolkits_own_example() -> None:
 
 def test_everything_that_the_format_has() -> None:
     """Whoever uses node_exporter has one of these keys."""
-    text = f"""
-    tls_server_config:
-      cert_file: /tls/server.crt
-      key_file: /tls/server.key
-      client_ca_file: ../ca.crt
-      client_auth_type: RequireAndVerifyClientCert
-      client_allowed_sans: [prometheus.example, 192.0.2.7, FD99:0::1, spiffe://x/y, a@example]
-      min_version: TLS12
-      max_version: TLS13
-      cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256]
-      prefer_server_cipher_suites: no
-      curve_preferences: [CurveP384]
-    http_server_config:
-      http2: true
-      headers: {{X-Frame-Options: deny, Strict-Transport-Security: max-age=1, X-XSS-Protection: ''}}
-    basic_auth_users: {{007: '{HASH}', no: '{HASH}'}}
-    rate_limit: {{interval: 1m30s, burst: 5}}
-    """
-
-    assert parse(text.encode(), HERE) == WebConfig(
+    assert parse(EVERYTHING.encode(), HERE) == WebConfig(
         tls=Tls(
             certificate=Path("/tls/server.crt"),
             key=Path("/tls/server.key"),
