@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.sources import InitSettingsSource
 
+from vedette import bounded_yaml
 from vedette.errors import ConfigError
 from vedette.option import BOUNDS, allowed, types_of
 from vedette.settings import DEFAULT_FILE, General, Settings, all_leaves, sections
@@ -169,7 +170,7 @@ def _build(section: type, values: BaseModel) -> Any:
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     try:
-        contents = yaml.safe_load(file.read_text(encoding="utf-8"))
+        contents = _yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
         if must_exist:
             raise ConfigError([f"{file}: there is no such file"]) from exc
@@ -183,9 +184,13 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     return contents
 
 
+def _yaml(text: str) -> Any:
+    return yaml.load(text, bounded_yaml.Loader)  # noqa: S506 - a subclass of the safe loader
+
+
 def _value(key: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return _yaml(text)
     except _YAML_ERRORS as exc:
         raise ConfigError([f"{key}: {text!r} cannot be read as YAML"]) from exc
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from vedette import bounded_yaml
 from vedette.errors import ConfigError
 from vedette.job import clean
 
@@ -165,7 +166,7 @@ def parse(contents: bytes, directory: Path) -> WebConfig:
     return config
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(bounded_yaml.Loader):
     """Takes every plain value for text, as Go does where text is wanted, and no key twice.
 
     A user may be called 007, or no.

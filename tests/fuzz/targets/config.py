@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.unit.test_bounded_yaml import BOMBS
 from tests.unit.test_config import EXAMPLE
 from vedette import config
 from vedette.errors import ConfigError
@@ -36,7 +37,7 @@ def seeds() -> list[bytes]:
         yaml.safe_dump(values).encode(),
         b"stats: {enabled: no}\0scan.networks=[192.0.2.0/24]\0VEDETTE_SCAN__EXPECTED_PORTS=[22]",
         b"\0publish.push.url=http://192.0.2.1:9091\0VEDETTE_PUBLISH__PUSH__ENABLED=true",
-        b"scan: &a {networks: [*a, *a]}",
+        *(bomb.encode() for bomb in BOMBS),
     ]
 
 

@@ -3,13 +3,14 @@
 import re
 
 from tests.unit.publish.test_web_config import EVERYTHING, TOOLKIT, check
+from tests.unit.test_bounded_yaml import BOMBS
 
 WORDS = sorted({*re.findall(rb"[\w-]+", EVERYTHING.encode()), b"&a ", b"*a", b"<<: ", b"!!str "})
 
 
 def seeds() -> list[bytes]:
     """Return the toolkit's example, and every key there is."""
-    return [TOOLKIT.encode(), EVERYTHING.encode(), b"&a {<<: [*a, *a]}"]
+    return [TOOLKIT.encode(), EVERYTHING.encode(), *(bomb.encode() for bomb in BOMBS)]
 
 
 def take(contents: bytes) -> None:
