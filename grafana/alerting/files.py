@@ -40,7 +40,7 @@ def shipped() -> list[str]:
 def made() -> dict[str, str]:
     """Return {file of provisioning/: its text} of both engines."""
     files = rule_files()
-    panels = links.panels(rules.alerts(files), boards())
+    panels = links.panels(rules.alerts(files), boards(), files)
     return {
         "alerting-grafana.yml": _text(rules.grafana_file(files, panels, shipped())),
         "alerting-alertmanager.yml": _text(rules.alertmanager_file(shipped())),

@@ -7,6 +7,10 @@ from grafana.alerting.rules import Panels, Rule
 from grafana.promql import BUILT_IN, names, substituted
 
 Board = Mapping[str, Any]
+RuleFile = Mapping[str, Any]
+
+_THRESHOLDS = "vedette:threshold:"
+_AGE = "instance:vedette_push_age_seconds:stale"
 
 
 def panels_of(board: Board) -> Iterator[Mapping[str, Any]]:
@@ -24,27 +28,55 @@ def variables(board: Board) -> dict[str, str]:
     return {**BUILT_IN, **own}
 
 
-def panels(alerts: Iterable[Rule], boards: Iterable[Board]) -> Panels:
-    """Return the panel that has most of an alert's metrics and least beside them, if one has any.
+def panels(alerts: Iterable[Rule], boards: Iterable[Board], files: Iterable[RuleFile]) -> Panels:
+    """Return the panel that comes closest to an alert's metrics, if one has any of them.
 
-    Of equals the first counts, in the order given and on the board.
+    Of equals the first counts, in the order of the boards and on the board. files: the rules, for
+    an alert and a panel may look at the same metrics by series that are recorded differently.
     """
-    asked = [
-        (names_of_panel(board, panel), (board["uid"], panel["id"]))
+    recorded = {
+        rule["record"]: names(rule["expr"])
+        for file in files
+        for group in file["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+    shown = [
+        (measured(names_of_panel(board, panel), recorded), (board["uid"], panel["id"]))
         for board in boards
         for panel in panels_of(board)
     ]
     found = {}
     for alert in alerts:
-        wanted = {name for name in names(alert["expr"]) if "threshold" not in name} - {"up"}
-        shared, _, where = max(
-            ((len(wanted & shown), -len(shown), where) for shown, where in asked),
-            key=lambda one: one[:2],
-            default=(0, 0, None),
-        )
-        if shared and where:
-            found[alert["alert"]] = where
+        wanted = measured(names(alert["expr"]), recorded)
+        best = max(shown, key=lambda one: _closeness(wanted, one[0]), default=None)
+        if best and wanted & best[0]:
+            found[alert["alert"]] = best[1]
     return found
+
+
+def measured(asked: set[str], recorded: Mapping[str, set[str]]) -> set[str]:
+    """Return the metrics behind these names, without thresholds, and without the test for age.
+
+    Unless there is nothing else: nearly everything that is recorded is tested for its age.
+    """
+    found: set[str] = set()
+    waiting = {name for name in asked if not name.startswith(_THRESHOLDS)}
+    waiting -= {_AGE} if len(waiting) > 1 else set()
+    while waiting:
+        name = waiting.pop()
+        behind = recorded.get(name)
+        if behind is None:
+            found.add(name)
+        else:
+            gate = {_AGE} if len(behind) > 1 else set()
+            waiting |= {x for x in behind if not x.startswith(_THRESHOLDS)} - gate - {name}
+    return found
+
+
+def _closeness(one: set[str], other: set[str]) -> float:
+    """Return the share of what both have in what either has."""
+    return len(one & other) / len(one | other) if one | other else 0.0
 
 
 def names_of_panel(board: Board, panel: Mapping[str, Any]) -> set[str]:

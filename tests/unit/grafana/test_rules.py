@@ -129,6 +129,19 @@ def test_an_alert_is_linked_to_the_panel_that_shows_it() -> None:
     }
     unseen = {"alert": "VedetteUnseen", "expr": "vedette_unseen > scalar(vedette:threshold:x)"}
 
-    assert links.panels([RISK, unseen], [host]) == {"VedetteHostRisk": ("host", 4)}
+    assert links.panels([RISK, unseen], [host], []) == {"VedetteHostRisk": ("host", 4)}
     (group,) = rules.grafana_file([file_of(DOWN)], {"VedetteHostDown": ("host", 4)}, [])["groups"]
     assert (group["rules"][0]["dashboardUid"], group["rules"][0]["panelId"]) == ("host", 4)
+
+
+def test_a_link_sees_through_what_is_recorded() -> None:
+    """An alert on raw metrics finds the panel that shows them as a recorded series."""
+    record = {"record": "fleet:risk:max", "expr": "max(vedette_host_risk_score) unless age"}
+    recorded = {"groups": [{"name": "one", "rules": [record]}]}
+    fleet = {
+        "uid": "fleet",
+        "templating": {"list": []},
+        "panels": [panel(1, "other"), panel(2, "fleet:risk:max")],
+    }
+
+    assert links.panels([RISK], [fleet], [recorded]) == {"VedetteHostRisk": ("fleet", 2)}
