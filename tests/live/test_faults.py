@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.certificates import Authority
 from tests.live.netns import (
     V4,
     Namespace,
@@ -26,6 +28,7 @@ from tests.live.netns import (
     two_hosts,
     wait_for,
 )
+from tests.live.receivers import STILL
 from tests.live.running import Agent, Metrics
 from tests.live.services import start_sshd, start_vsftpd, wait_until_open
 from tests.live.stories import beside
@@ -296,3 +299,127 @@ def test_an_nmap_that_floods() -> None:
         fake(where, REAL)
         agent.wait_for_success("scan", 40, after=time.time())
         agent.stop()
+
+
+def expect(agent: Agent, reason: str, *publishers: str) -> None:
+    """Wait until each has failed twice more for this reason; meanwhile stats go on."""
+    name = "vedette_publish_failures_total"
+
+    def counts() -> list[float]:
+        found = agent.metrics()
+        return [found.value(name, publisher=who, reason=reason) for who in publishers]
+
+    before, runs = counts(), agent.runs("stats")
+    wait_for(
+        f"{reason} of {' and '.join(publishers)}",
+        lambda: all(now >= then + 2 for now, then in zip(counts(), before, strict=True)),
+        20,
+    )
+    assert agent.runs("stats") > runs
+    assert agent.get("/metrics").status == 200
+
+
+def sent(agent: Agent, publisher: str) -> float:
+    """Return when one of its attempts last went well, 0 for never."""
+    name = "vedette_publish_last_success_timestamp_seconds"
+    return agent.metrics().value(name, publisher=publisher)
+
+
+def kept(agent: Agent) -> float:
+    """Return how many samples wait to be written."""
+    return agent.metrics().value("vedette_publish_buffered_samples", publisher="remote_write")
+
+
+# What the agent calls the place it sends to, and how that name is looked up.
+NAME = "receiver.example"
+_OURS = 'for file in hosts resolv.conf; do mount --bind "$0/$file" "/etc/$file" || exit; done'
+NAMED = ("sh", "-c", f'{_OURS}; exec "$@"')
+SENDS = (
+    *("--publish.push.enabled", "yes", "--publish.push.url", f"http://{NAME}:9091"),
+    *("--publish.remote-write.enabled", "yes"),
+    *("--publish.remote-write.url", f"https://{NAME}:9092/api/v1/write"),
+    *(
+        word
+        for mode in ("push", "remote-write")
+        for what, value in (("interval", "1"), ("timeout", "0.5"))
+        for word in (f"--publish.{mode}.{what}-seconds", value)
+    ),
+)
+
+
+class Receiver:
+    """Where an agent sends to, and all that can be wrong with it."""
+
+    def __init__(self, host: Namespace, where: Path) -> None:
+        self._host, self._where = host, where
+        # A neighbour on the cable who does not exist: what is sent there is lost without a word.
+        nobody = ("10.99.0.9", "lladdr", "02:00:00:00:00:09")
+        host.ip("neigh", "add", *nobody, "dev", "eth0", "nud", "permanent")
+        (where / "resolv.conf").write_text("nameserver 127.0.0.1\n")  # where nobody listens
+        self.named("127.0.0.1")
+        ours = Authority(where, "ours")
+        ours.sign("right", f"DNS:{NAME}")
+        ours.sign("elsewhere", "DNS:elsewhere.example")
+        ours.sign("expired", f"DNS:{NAME}", days=-1)
+        self.mood("well", "right")
+
+    def named(self, address: str) -> None:
+        """Have the name stand for this address; for "": nothing, and no server knows more."""
+        (self._where / "hosts").write_text(f"{address} {NAME}\n" if address else "")
+
+    def mood(self, answer: str, pair: str = "right") -> None:
+        """See moody.py."""
+        (self._where / "new").write_text(f"{answer} {pair}")
+        (self._where / "new").rename(self._where / "mood")
+
+    def start(self) -> None:
+        """Have it listen, from now on."""
+        module = ("-m", "tests.live.moody")
+        self._host.start([sys.executable, *module, "9091", str(self._where / "mood")])
+        wait_until_open(self._host, {9091, 9092})
+
+
+@beside
+def test_receivers_that_fail_in_every_way() -> None:
+    """Each is counted under its reason, by both publishers; nothing is dropped, nobody waits."""
+    with two_hosts("story-sends") as (host, _), directory("story-sends") as where:
+        receiver = Receiver(host, where)
+        agent = Agent(
+            host, where / "state", *STILL[:-2], "--stats.interval-seconds", "1", *SENDS,
+            "--publish.remote-write.ca-file", str(where / "ours.crt"), before=(*NAMED, str(where)),
+        )  # fmt: skip
+        memory = agent.status("VmRSS")
+        both = ("push", "remote_write")
+
+        expect(agent, "refused", *both)
+        receiver.named("10.99.0.9")
+        expect(agent, "timeout", *both)
+        receiver.named("")
+        expect(agent, "dns", *both)
+        receiver.mood("dripping")
+        receiver.start()
+        receiver.named("127.0.0.1")
+        expect(agent, "timeout", *both)
+        receiver.mood("failing", "elsewhere")
+        expect(agent, "tls", "remote_write")
+        expect(agent, "server_error", "push")
+        receiver.mood("failing")
+        expect(agent, "server_error", *both)
+        receiver.mood("well", "expired")
+        expect(agent, "tls", "remote_write")
+        wait_for("a push", lambda: sent(agent, "push"), 15)
+        assert kept(agent) > 0
+
+        before = sent(agent, "remote_write")
+        receiver.mood("well")
+        wait_for("a write", lambda: sent(agent, "remote_write") > before, 15)
+        wait_for("all of it", lambda: not kept(agent), 15)
+        found = agent.metrics()
+        words = [e["words"] for e in agent.events("publishing fails") if e["reason"] == "tls"]
+        grown = agent.status("VmRSS") - memory
+        agent.stop()
+
+    assert found.value("vedette_publish_dropped_samples_total", publisher="remote_write") == 0
+    assert found.failures() == {}
+    assert ["mismatch" in words[0], "expired" in words[-1]] == [True, True], words
+    assert grown < 8 << 10
