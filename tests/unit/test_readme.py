@@ -42,3 +42,21 @@ def test_the_tables_of_the_readme_are_those_of_the_code(
         README.write_text(made, encoding="utf-8")
 
     assert README.read_text(encoding="utf-8") == made
+
+
+def test_every_test_that_the_table_of_faults_names_exists() -> None:
+    """A promise without its test would be only that."""
+    text = README.read_text(encoding="utf-8")
+    _, _, table = text.partition("<!-- faults -->\n")
+    rows = table.partition("<!-- end of faults -->")[0].splitlines()[2:]
+    named = [re.findall(r"\[`(test_\w+)`\]\((tests/[\w/]+\.py)\)", row) for row in rows]
+    missing = [
+        (test, file)
+        for row in named
+        for test, file in row
+        if f"\ndef {test}(" not in (README.parent / file).read_text(encoding="utf-8")
+    ]
+
+    assert len(rows) >= 12
+    assert all(named)
+    assert missing == []
