@@ -16,7 +16,7 @@ from vedette.errors import ConfigError
 from vedette.history import History
 from vedette.jobs import sniff
 from vedette.notify import Notify
-from vedette.publish import about
+from vedette.publish import about, tally
 from vedette.publish.exposition import Exposition
 from vedette.publish.inventory import inventory
 from vedette.publish.outgoing import Publishers
@@ -187,7 +187,8 @@ class Agent:
             self._configured_at,
             refused=self._service.refused or (self._guard is not None and not self._guard.valid),
         )
-        yield from self._publishers.families()
+        exposing = [self.server.tally] if self.settings.publish.expose.enabled else []
+        yield from tally.families([*exposing, *self._publishers.tallies()])
         if self._guard is not None:
             yield from self._guard.families()
         yield from ProcessCollector(registry=None).collect()

@@ -166,7 +166,7 @@ PUBLISHERS = (
     ),
     rows(
         "Why does it not arrive?",
-        "Exchanges that failed in the last hour, by publisher and reason.",
+        "Exchanges that failed in the last hour, by publisher and reason; expose: scrapes.",
         (
             (
                 "round(sum by (publisher, reason)"
@@ -187,7 +187,8 @@ PUBLISHERS = (
         "Time since a server last accepted something of a publisher: the ten longest.",
         "s",
         Query(
-            "topk(10, time() - vedette_publish_last_success_timestamp_seconds{instances})",
+            "topk(10, time() - vedette_publish_last_success_timestamp_seconds"
+            '{instances, publisher!="expose"})',
             "{{instance}} {{publisher}}",
         ),
         steps=((None, "green"), (150, "yellow"), (600, "red")),

@@ -28,7 +28,7 @@ CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
     "vedette_job_last_duration_seconds": ("gauge", _JOB),
     "vedette_series_dropped_total": ("counter", _JOB),
     "vedette_log_messages_total": ("counter", frozenset({"level"})),
-    # publishers that go out to a server, where they are switched on
+    # publishers, where they are switched on
     "vedette_publish_attempts_total": ("counter", _PUBLISHER),
     "vedette_publish_failures_total": ("counter", _PUBLISHER | {"reason"}),
     "vedette_publish_last_success_timestamp_seconds": ("gauge", _PUBLISHER),

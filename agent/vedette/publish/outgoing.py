@@ -1,7 +1,7 @@
 """The publishers that go out to a server by themselves, as the settings want them."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
@@ -78,6 +78,6 @@ class Publishers:
         for publisher in self._all:
             publisher.join(max(0.0, end - time.monotonic()))
 
-    def families(self) -> Iterable[Metric]:
-        """Their metrics on themselves."""
-        return tally.families(publisher.tally for publisher in self._all)
+    def tallies(self) -> list[tally.Tally]:
+        """Return how each of them does."""
+        return [publisher.tally for publisher in self._all]

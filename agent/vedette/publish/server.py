@@ -20,6 +20,7 @@ from tornado.netutil import bind_sockets
 
 from vedette import log
 from vedette.publish import exposition
+from vedette.publish.tally import Tally
 
 if TYPE_CHECKING:
     from vedette.publish.guard import Guard, Refusal
@@ -42,6 +43,10 @@ _SAFETY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+
+# Why a scrape brought nothing, in the words of all publishers. auth: a certificate of another
+# name, or no good password.
+_FAILURES = {401: "auth", 429: "throttled", 500: "bug"}
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
@@ -104,7 +109,8 @@ class _TornadoLog(logging.Handler):
 class Server:
     """Serves in a thread of its own. pages: {path: what to answer}, for GET and HEAD.
 
-    guard: who may come in, to any path; None: everybody.
+    guard: who may come in, to any path; None: everybody. tally: what became of scrapes. It knows
+    those whose question was understood; who was turned away before that is counted by the guard.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class Server:
         self._most_connections = most_connections
         self.deadline_seconds: float = _DEADLINE_SECONDS
         self._guard = guard
+        self.tally = Tally("expose", reasons=_FAILURES.values())
         self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = Thread(target=self._serve, name="server", daemon=True)
@@ -205,6 +212,7 @@ class Server:
             return
         stream = _stream(request)
         if self._guard.turns_away(stream.socket, request.remote_ip or ""):
+            self._count(request, 401)
             stream.close()
             return
         verdict = self._guard.judge(request.remote_ip or "", request.headers.get("Authorization"))
@@ -227,6 +235,7 @@ class Server:
             refusal = await verdict
         except Exception:  # noqa: BLE001 - as for a page; whoever it was does not come in
             log.event("error", "bug in the check of a password", trace=True)
+            self._count(request, 500)
             _stream(request).close()
             return
         if not _stream(request).closed():  # it may have gone meanwhile
@@ -245,6 +254,7 @@ class Server:
             except Exception:  # noqa: BLE001 - a bug in a page costs this answer, not the server
                 log.event("error", "bug in a page", trace=True, path=request.path)
                 answer = Answer(500, PLAIN, b"a bug; the log says more\n")
+        self._count(request, answer.status)
         headers["Content-Type"] = answer.content_type
         headers["Content-Length"] = str(len(answer.body))
         connection = request.connection
@@ -255,6 +265,10 @@ class Server:
             b"" if request.method == "HEAD" else answer.body,
         )
         connection.finish()
+
+    def _count(self, request: HTTPServerRequest, status: int) -> None:
+        if request.path == "/metrics" and request.method == "GET":
+            self.tally.note(_FAILURES.get(status, ""))
 
     def _find(self, request: HTTPServerRequest, headers: HTTPHeaders) -> Answer:
         if request.path != "/metrics" and request.path not in self._pages:

@@ -11,12 +11,17 @@ from vedette.publish.remote import REASONS, Outcome
 
 
 class Tally:
-    """Of one publisher. Thread-safe. A change between good and bad is logged, not every attempt."""
+    """Of one publisher, with the reasons for which it can fail. Thread-safe."""
 
-    def __init__(self, publisher: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        publisher: str,
+        now: Callable[[], float] = time.time,
+        reasons: Iterable[str] = REASONS,
+    ) -> None:
         self.publisher = publisher
         self.attempts = 0
-        self.failures = dict.fromkeys(REASONS, 0)
+        self.failures = dict.fromkeys(reasons, 0)
         self.last_success: float | None = None
         self.buffered = 0
         self.dropped = 0
@@ -24,17 +29,22 @@ class Tally:
         self._now = now
         self._lock = Lock()
 
-    def count(self, outcome: Outcome) -> None:
-        """An attempt is over. One that was called off is none."""
-        if outcome.reason == "stopped":
-            return
+    def note(self, reason: str) -> bool:
+        """An attempt is over; reason: "" if it went well. Returns whether that is news."""
         with self._lock:
             self.attempts += 1
-            if outcome.reason:
-                self.failures[outcome.reason] += 1
+            if reason:
+                self.failures[reason] += 1
             else:
                 self.last_success = self._now()
-            changed, self._failing = outcome.reason != self._failing, outcome.reason
+            changed, self._failing = reason != self._failing, reason
+        return changed
+
+    def count(self, outcome: Outcome) -> None:
+        """An exchange is over; news are logged. One that was called off is none."""
+        if outcome.reason == "stopped":
+            return
+        changed = self.note(outcome.reason)
         if changed and outcome.reason:
             log.event("warning", "publishing fails", publisher=self.publisher,
                       reason=outcome.reason, words=outcome.words)  # fmt: skip
@@ -53,17 +63,18 @@ def families(tallies: Iterable[Tally]) -> Iterable[Metric]:
     if not all_of_them:
         return
     attempts = CounterMetricFamily(
-        "vedette_publish_attempts", "Exchanges with the server that a publisher sends to.",
+        "vedette_publish_attempts",
+        "Exchanges of a publisher with its server; of expose: scrapes that were asked for.",
         labels=["publisher"],
-    )  # fmt: skip
+    )
     failures = CounterMetricFamily(
         "vedette_publish_failures",
-        "Exchanges that did not bring what they should, by reason; bug: a fault in the agent.",
+        "Attempts that did not bring what they should, by reason; bug: a fault in the agent.",
         labels=["publisher", "reason"],
     )
     last = GaugeMetricFamily(
         "vedette_publish_last_success_timestamp_seconds",
-        "When the server last accepted something; no series: never since the agent's start.",
+        "When a server last accepted, or a scrape got something; no series: not since the start.",
         labels=["publisher"],
     )
     buffered = GaugeMetricFamily(

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 
-from tests.support import record_of
+from tests.support import exposition_of, record_of
 from tests.unit.snapshots import STATS, V4, V6, address, port, scan_of
 from vedette.edges.host import Filesystem, InterfaceAddress, InterfaceCounters
 from vedette.jobs import fingerprint, scan, sniff, stats
 from vedette.jobs.fingerprint import Fingerprint, Guess
 from vedette.jobs.sniff import Sniff
-from vedette.publish import about
+from vedette.publish import about, tally
 from vedette.publish.exposition import TEXT, Exposition
+from vedette.publish.server import Server
 from vedette.scanned import Address, Service
 
 SERVICES = ["ssh", "http", "https", "telnet", "ftp", "redis", "mysql", "snmp", "unknown", "smtp"]
@@ -63,7 +64,10 @@ def series_of_host(*addresses: Address) -> int:
     }
     exposition = Exposition(
         lambda: records,
-        lambda seen, dropped: about.families(seen, dropped, CAPABILITIES, LEVELS, 0.0),
+        lambda seen, dropped: (
+            *about.families(seen, dropped, CAPABILITIES, LEVELS, 0.0),
+            *tally.families([Server(exposition_of({}), {}, 8).tally]),
+        ),
         10_000,
     )
     exposition.refresh()

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support import record_of
+from tests.support import exposition_of, record_of
 from tests.unit.contract import CONTRACT
 from tests.unit.snapshots import FINGERPRINT, SCAN, SNIFF, STATS
 from vedette.errors import REASONS
@@ -21,6 +21,7 @@ from vedette.jobs import fingerprint, found, scan, sniff, stats
 from vedette.publish import about, tally
 from vedette.publish.exposition import TEXT, Exposition
 from vedette.publish.remote import Outcome
+from vedette.publish.server import Server
 from vedette.publish.tally import Tally
 from vedette.store import Record
 
@@ -48,7 +49,10 @@ def records() -> dict[str, Record]:
 
 
 def tallies() -> Iterator[Tally]:
-    """How both publishers do that go out, where they are switched on."""
+    """How all publishers do, where they are switched on."""
+    scraped = Server(exposition_of({}), {}, 8).tally
+    scraped.note("auth")
+    yield scraped
     for name, waiting in (("push", 140), ("remote_write", 2700)):
         one = Tally(name, lambda: 1_790_000_000.5)
         one.count(Outcome(""))

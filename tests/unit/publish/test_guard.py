@@ -215,14 +215,17 @@ def test_the_agent_can_always_ask_itself(tmp_path: Path) -> None:
     while _stranger(address, port) != b"HTTP/1.1 401" and time.monotonic() < wait:
         time.sleep(0.01)
     assert _stranger(address, port) == b"HTTP/1.1 401"
+    assert server.tally.attempts == 0  # nobody has asked for metrics so far
+    assert _stranger(address, port, "/metrics") == b"HTTP/1.1 401"
     server.stop()
     assert not server.answers(1.0)
+    assert (server.tally.attempts, server.tally.failures["auth"]) == (1, 1)
 
 
-def _stranger(address: str, port: int) -> bytes:
+def _stranger(address: str, port: int, path: str = "/-/healthy") -> bytes:
     with socket.create_connection((address, port), 5) as asking:
         try:
-            asking.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+            asking.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             return asking.recv(12)
         except ConnectionError:
             return b""

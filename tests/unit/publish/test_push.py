@@ -248,12 +248,14 @@ def publishers(chosen: Publish) -> Publishers:
 def test_who_sends_nothing_has_no_metrics() -> None:
     off = publishers(Publish())
 
-    assert list(off.families()) == []
+    assert off.tallies() == []
+    assert list(tally.families(off.tallies())) == []
 
 
 def test_each_publisher_says_how_it_does() -> None:
     """All reasons are there from the start, at 0; a success has a time only once there is one."""
-    families = publishers(Publish(push=Options(enabled=True, url="http://127.0.0.1:9"))).families()
+    pushing = publishers(Publish(push=Options(enabled=True, url="http://127.0.0.1:9")))
+    families = tally.families(pushing.tallies())
     samples: dict[tuple[str, ...], float] = {
         (s.name, *s.labels.values()): s.value
         for family in text_string_to_metric_families(render(families, TEXT).decode())

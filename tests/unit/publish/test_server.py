@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from tests.support import exposition_of, record_of
-from vedette.publish.exposition import OPENMETRICS, TEXT
+from vedette.publish.exposition import OPENMETRICS, TEXT, Exposition
 from vedette.publish.server import HTML, JSON, PLAIN, AddressInUse, Answer, Server
 
 FAMILY = GaugeMetricFamily("vedette_test", "A test.", value=1)
@@ -295,3 +295,31 @@ def test_pages_are_made_when_they_are_asked_for() -> None:
         assert [ask(address, "GET", "/")[2] for _ in range(2)] == [b"1", b"2"]
     finally:
         server.stop()
+
+
+class Torn(Exposition):
+    """Metrics with a bug."""
+
+    def body(self, content_type: str, *, compressed: bool) -> bytes:
+        raise ZeroDivisionError(content_type, compressed)
+
+
+TORN = Torn(dict, lambda _records, _dropped: (), 100)
+
+
+@pytest.mark.parametrize(("metrics", "reason"), [(METRICS, ""), (TORN, "bug")])
+def test_scrapes_are_counted_and_nothing_else(metrics: Exposition, reason: str) -> None:
+    """What a publisher counts: attempts, failures by reason, the last success."""
+    server = Server(metrics, PAGES, 8)
+    host, port = server.bind("127.0.0.1", 0)
+    server.start()
+    for method, path in (("GET", "/"), ("HEAD", "/metrics"), ("POST", "/metrics"), ("GET", "/x")):
+        ask((host, port), method, path)
+    before = server.tally.attempts
+    for _ in range(3):
+        ask((host, port), "GET", "/metrics?a=b")
+    server.stop()
+
+    assert (before, server.tally.attempts) == (0, 3)
+    assert server.tally.failures == {"auth": 0, "throttled": 0, "bug": 3 if reason else 0}
+    assert (server.tally.last_success is None) == bool(reason)
