@@ -96,9 +96,14 @@ def exposed(metrics: Metrics, **more: str) -> dict[Labels, float]:
     }
 
 
-def pushgateway(host: Namespace, where: Path, port: int, web: str = "") -> Receiver:
+def pushgateway(
+    host: Namespace, where: Path, port: int, web: str = "", address: str = "127.0.0.1"
+) -> Receiver:
     """Return a Pushgateway. web: its web configuration, with which it speaks TLS."""
-    argv = ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"]
+    argv = [
+        "prometheus-pushgateway", f"--web.listen-address={address}:{port}",
+        "--persistence.file=",  # Debian's default is a file of this machine, common to all runs
+    ]  # fmt: skip
     if web:
         config = where / f"web-{port}.yml"
         config.write_text(web)
