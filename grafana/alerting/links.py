@@ -34,13 +34,7 @@ def panels(alerts: Iterable[Rule], boards: Iterable[Board], files: Iterable[Rule
     Of equals the first counts, in the order of the boards and on the board. files: the rules, for
     an alert and a panel may look at the same metrics by series that are recorded differently.
     """
-    recorded = {
-        rule["record"]: names(rule["expr"])
-        for file in files
-        for group in file["groups"]
-        for rule in group["rules"]
-        if "record" in rule
-    }
+    recorded = records(files)
     shown = [
         (measured(names_of_panel(board, panel), recorded), (board["uid"], panel["id"]))
         for board in boards
@@ -52,6 +46,17 @@ def panels(alerts: Iterable[Rule], boards: Iterable[Board], files: Iterable[Rule
         best = max(shown, key=lambda one: _closeness(wanted, one[0]), default=None)
         if best and wanted & best[0]:
             found[alert["alert"]] = best[1]
+    return found
+
+
+def records(files: Iterable[RuleFile]) -> dict[str, set[str]]:
+    """Return {recorded series: the names that it is made of}."""
+    found: dict[str, set[str]] = {}
+    for file in files:
+        for group in file["groups"]:
+            for rule in group["rules"]:
+                if "record" in rule:
+                    found.setdefault(rule["record"], set()).update(names(rule["expr"]))
     return found
 
 
