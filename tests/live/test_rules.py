@@ -1,0 +1,38 @@
+"""prometheus/, as Debian's promtool and amtool read it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.live.netns import output
+from tests.live.stories import beside
+
+pytestmark = pytest.mark.live
+
+ROOT = Path(__file__).parents[2] / "prometheus"
+
+
+@pytest.mark.parametrize("file", ["prometheus.yml", "single-host.yml"])
+def test_the_configurations_are_valid(file: str) -> None:
+    """With the rules and the targets that they name."""
+    said = output(["promtool", "check", "config", str(ROOT / file)])
+
+    assert "SUCCESS" in said
+
+
+def _run(file: Path) -> str:
+    done = subprocess.run(  # noqa: S603 - fixed programs
+        ["promtool", "test", "rules", str(file)],  # noqa: S607 - where the system has it
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@beside
+def test_alerts_fire_and_stay_quiet_as_their_tests_say() -> None:
+    """Ten seconds of processor time: one file after the other, beside the other tests."""
+    files = sorted((ROOT / "tests").glob("*.yml"))
+
+    assert files
+    assert [said for file in files if (said := _run(file))] == []

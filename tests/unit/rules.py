@@ -1,0 +1,101 @@
+"""The rules of prometheus/, as data."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.unit import promql
+from tests.unit.promql import Labels
+
+PROMETHEUS = Path(__file__).parents[2] / "prometheus"
+RUNBOOK = PROMETHEUS / "RUNBOOK.md"
+RUNBOOK_URL = "https://example.org/vedette/RUNBOOK.md"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. name: of the record or the alert."""
+
+    file: str
+    name: str
+    expr: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    wait: str
+
+    @property
+    def severity(self) -> str:
+        return self.labels["severity"]
+
+
+def read(text: str, file: str) -> Iterator[tuple[str, Rule]]:
+    """Yield (record or alert, rule) of a file's text."""
+    for group in yaml.safe_load(text)["groups"]:
+        for rule in group["rules"]:
+            kind = "alert" if "alert" in rule else "record"
+            yield (
+                kind,
+                Rule(
+                    file,
+                    rule[kind],
+                    rule["expr"],
+                    rule.get("labels", {}),
+                    rule.get("annotations", {}),
+                    rule.get("for", "0s"),
+                ),
+            )
+
+
+def _all() -> list[tuple[str, Rule]]:
+    files = sorted((PROMETHEUS / "rules").glob("*.yml"))
+    return [pair for file in files for pair in read(file.read_text(encoding="utf-8"), file.name)]
+
+
+RECORDS = [rule for kind, rule in _all() if kind == "record"]
+ALERTS = [rule for kind, rule in _all() if kind == "alert"]
+THRESHOLDS = [rule for rule in RECORDS if rule.file == "thresholds.yml"]
+
+
+def series(metrics: Mapping[str, Labels]) -> dict[str, Labels]:
+    """Return {name: labels} of these metrics and of all that is recorded from them."""
+    known = dict(metrics)
+    while True:  # records use records, one of them itself: until nothing is learnt any more
+        before = dict(known)
+        for rule in RECORDS:
+            labels = promql.read(rule.expr, known).labels
+            known[rule.name] = ((labels or frozenset()) | set(rule.labels)) - promql.TARGET
+        if known == before:
+            return known
+
+
+def problems(metrics: Mapping[str, Labels]) -> list[str]:
+    """Return in words what rules name that is neither in `metrics` nor recorded."""
+    known = series(metrics)
+    found = []
+    for rule in RECORDS + ALERTS:
+        reading = promql.read(rule.expr, known)
+        shown = re.findall(r"\$labels\.(\w+)", " ".join(rule.annotations.values()))
+        absent = [name for name in shown if name not in (reading.labels or frozenset())]
+        words = [*reading.problems, *(f"no label {name} to show" for name in absent)]
+        found += [f"{rule.name}: {word}" for word in words]
+    return found
+
+
+def tested() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return (alert, severity) of what fires, and of what stays quiet, in prometheus/tests/."""
+    fires, quiet = set(), set()
+    severities = {
+        alert.name: {a.severity for a in ALERTS if a.name == alert.name} for alert in ALERTS
+    }
+    for file in (PROMETHEUS / "tests").glob("*.yml"):
+        cases: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]
+        for test in (test for case in cases for test in case.get("alert_rule_test", ())):
+            name = test["alertname"]
+            seen = {alert["exp_labels"]["severity"] for alert in test.get("exp_alerts") or ()}
+            fires |= {(name, severity) for severity in seen}
+            quiet |= {(name, severity) for severity in severities[name] - seen}
+    return fires, quiet
