@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from tests.unit import promql
-from tests.unit.promql import Labels
+from tests.unit.grafana.boards import known_metrics, parsed
+from tests.unit.grafana.labels import Known, Unknown, labels_of
 
 PROMETHEUS = Path(__file__).parents[2] / "prometheus"
 RUNBOOK = PROMETHEUS / "RUNBOOK.md"
@@ -60,28 +60,18 @@ ALERTS = [rule for kind, rule in _all() if kind == "alert"]
 THRESHOLDS = [rule for rule in RECORDS if rule.file == "thresholds.yml"]
 
 
-def series(metrics: Mapping[str, Labels]) -> dict[str, Labels]:
-    """Return {name: labels} of these metrics and of all that is recorded from them."""
-    known = dict(metrics)
-    while True:  # records use records, one of them itself: until nothing is learnt any more
-        before = dict(known)
-        for rule in RECORDS:
-            labels = promql.read(rule.expr, known).labels
-            known[rule.name] = ((labels or frozenset()) | set(rule.labels)) - promql.TARGET
-        if known == before:
-            return known
-
-
-def problems(metrics: Mapping[str, Labels]) -> list[str]:
-    """Return in words what rules name that is neither in `metrics` nor recorded."""
-    known = series(metrics)
+def problems(contract: Known) -> list[str]:
+    """Return in words what rules name that is neither in the contract given nor recorded."""
+    known = known_metrics(contract)
     found = []
     for rule in RECORDS + ALERTS:
-        reading = promql.read(rule.expr, known)
+        try:
+            labels = labels_of(parsed(rule.expr), known)
+        except Unknown as exc:
+            found.append(f"{rule.name}: {exc}")
+            continue
         shown = re.findall(r"\$labels\.(\w+)", " ".join(rule.annotations.values()))
-        absent = [name for name in shown if name not in (reading.labels or frozenset())]
-        words = [*reading.problems, *(f"no label {name} to show" for name in absent)]
-        found += [f"{rule.name}: {word}" for word in words]
+        found += [f"{rule.name}: no label {name} to show" for name in shown if name not in labels]
     return found
 
 

@@ -4,34 +4,35 @@ import re
 
 import pytest
 
-from tests.unit import promql, rules
+from grafana.promql import names
+from tests.unit import rules
 from tests.unit.coming import COMING
 from tests.unit.contract import CONTRACT
+from tests.unit.grafana.boards import exposed
 from tests.unit.rules import (
     ALERTS,
     RECORDS,
+    RUNBOOK,
     RUNBOOK_URL,
     THRESHOLDS,
     problems,
-    series,
 )
 
 
 def used() -> list[str]:
     """Return the agent's metrics that rules use."""
-    known = series(promql.metrics())
-    names = {name for rule in RECORDS + ALERTS for name in promql.read(rule.expr, known).names}
-    return sorted(names & (CONTRACT.keys() | COMING.keys()))
+    named = {name for rule in RECORDS + ALERTS for name in names(rule.expr)}
+    return sorted(named & exposed().keys())
 
 
 def test_rules_name_only_what_there_is() -> None:
     """Metrics, labels to select, group and show by, and that both sides of an operator match."""
-    assert problems(promql.metrics()) == []
+    assert problems(exposed()) == []
 
 
 @pytest.mark.parametrize("name", used())
 def test_a_metric_that_is_renamed_is_noticed(name: str) -> None:
-    metrics = promql.metrics()
+    metrics = exposed()
     metrics[f"{name}_renamed"] = metrics.pop(name)
 
     assert any(f"no metric {name}" in problem for problem in problems(metrics))
@@ -48,14 +49,10 @@ def test_a_metric_that_is_renamed_is_noticed(name: str) -> None:
     ],
 )
 def test_a_label_that_is_renamed_is_noticed(name: str, label: str) -> None:
-    metrics = promql.metrics()
+    metrics = exposed()
     metrics[name] = (metrics[name] - {label}) | {"renamed"}
 
     assert any(label in problem for problem in problems(metrics))
-
-
-def test_what_is_exposed_is_no_longer_coming() -> None:
-    assert sorted(COMING.keys() & CONTRACT.keys()) == []
 
 
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_stays_quiet() -> None:
@@ -86,6 +83,16 @@ def test_an_alert_has_each_severity_once() -> None:
     names = [(alert.name, alert.severity) for alert in ALERTS]
 
     assert len(names) == len(set(names))
+
+
+def test_every_alert_has_its_section_in_the_runbook() -> None:
+    """What it means, how to check, how to fix; in the order of the rules, and nothing else."""
+    sections = re.split(r"^## ", RUNBOOK.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    names = [section.split("\n")[0] for section in sections]
+
+    assert names == list(dict.fromkeys(alert.name for alert in ALERTS))
+    for section in sections:
+        assert re.findall(r"^\*\*(\w+)\*\*", section, re.MULTILINE) == ["Means", "Check", "Fix"]
 
 
 def test_thresholds_are_in_one_place() -> None:
@@ -121,10 +128,8 @@ UNGATED = {
 def test_a_dead_hosts_last_values_never_look_alive() -> None:
     """A Pushgateway shows them for ever: a gauge is believed only while pushes are fresh."""
     kinds = {name: kind for name, (kind, _) in {**CONTRACT, **COMING}.items()}
-    known = series(promql.metrics())
     for rule in RECORDS + ALERTS:
-        names = promql.read(rule.expr, known).names
-        gauges = {name for name in names if kinds.get(name) == "gauge"}
+        gauges = {name for name in names(rule.expr) if kinds.get(name) == "gauge"}
+        gated = "instance:vedette_push_age_seconds:stale" in names(rule.expr)
 
-        gated = "instance:vedette_push_age_seconds:stale" in names
         assert bool(gauges and not gated) == (rule.name in UNGATED)

@@ -27,6 +27,7 @@ def labels_of(expr: Any, known: Known) -> Labels:
             promql.MatrixSelector(vector_selector=inner)
             | promql.SubqueryExpr(expr=inner)
             | promql.ParenExpr(expr=inner)
+            | promql.UnaryExpr(expr=inner)
         ):
             return labels_of(inner, known)
         case promql.AggregateExpr():
@@ -79,6 +80,8 @@ def _of_operation(expr: Any, known: Known) -> Labels:
         return left | frozenset(modifier.group_labels)
     if not left or not right:  # a number on one side
         return left | right
+    if modifier is None or modifier.matching is None:
+        _there(left ^ right, left & right, expr.prettify())  # else nothing matches
     return left if on is None else on
 
 
