@@ -117,6 +117,14 @@ def silent(_: socket.socket, server: Server) -> None:
     server.stop.wait(30)
 
 
+def leaving_early(line: socket.socket, server: Server) -> None:
+    """Refuse at the first bytes and close: whoever goes on sending is answered with a reset."""
+    line.recv(100)
+    line.sendall(status(400, "too early").encode())
+    # As Go's servers do. A reset at once could overtake the answer (RFC 9112, section 9.6).
+    server.stop.wait(0.2)
+
+
 def resetting(line: socket.socket, _: Server) -> None:
     """Break the connection off as soon as something comes."""
     line.recv(1)

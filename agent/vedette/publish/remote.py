@@ -137,7 +137,7 @@ class Remote:
                 target = f"{self._url.scheme}://{self._url.netloc}{target}"
             connection = http.client.HTTPConnection(self._host)
             connection.sock = line  # it uses no more of a socket than a line has
-            with suppress(BrokenPipeError, ConnectionResetError):
+            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 # Who refuses early may close before it has read everything: the answer tells.
                 connection.request(method, target, body, headers)
             answer = http.client.HTTPResponse(line, method=method)  # type: ignore[arg-type]  # as above
