@@ -61,7 +61,7 @@ def test_the_last_good_scan_stays_and_others_go_on() -> None:
         start_sshd(host, where)
         wait_until_open(host, {22})
         agent = Agent(
-            host, where / "state", "--scan.interval-seconds", "10", "--scan.timeout-seconds", "4",
+            host, where / "state", "--scan.interval-seconds", "10", "--scan.timeout-seconds", "6",
             "--stats.interval-seconds", "1", "--sniff.enabled", "no", env=fake(where, REAL),
         )  # fmt: skip
         good = agent.wait_for_success("scan", 30)

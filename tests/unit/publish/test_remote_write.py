@@ -100,7 +100,7 @@ def gauge(name: str, **values: float) -> Metric:
 def writer(
     url: str, directory: Path, families: Callable[[], tuple[Metric, ...]] = tuple, **more: Any
 ) -> RemoteWrite:
-    options = Options(enabled=True, url=url, **{"timeout_seconds": 0.3, **more})
+    options = Options(enabled=True, url=url, **{"timeout_seconds": 5, **more})
     return RemoteWrite(options, "host", directory, families, 0.0)
 
 
@@ -268,7 +268,13 @@ def test_after_an_outage_everything_arrives_in_order(tmp_path: Path) -> None:
 
 def test_a_stop_marks_every_series_and_sends_what_it_can(tmp_path: Path) -> None:
     with serving(answering(status(204))) as server:
-        one = writer(server.url, tmp_path, lambda: (gauge("g", a=1, b=2),), interval_seconds=1)
+        one = writer(
+            server.url,
+            tmp_path,
+            lambda: (gauge("g", a=1, b=2),),
+            interval_seconds=1,
+            timeout_seconds=1,
+        )
         one.start()
         wait_until(lambda: len(server.requests) >= 2)
         one.stop()
@@ -290,7 +296,7 @@ def test_a_stop_in_an_outage_leaves_it_to_the_next_agent(tmp_path: Path) -> None
         one.stop()
         started = time.monotonic()
         one.join(5)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4
 
     with serving(answering(status(204))) as server:
         following = writer(server.url, tmp_path)
@@ -340,7 +346,7 @@ def test_a_bug_costs_a_moment(tmp_path: Path) -> None:
     def families() -> tuple[Metric, ...]:
         raise ZeroDivisionError
 
-    one = writer("http://127.0.0.1:9", tmp_path, families, interval_seconds=1)
+    one = writer("http://127.0.0.1:9", tmp_path, families, interval_seconds=1, timeout_seconds=1)
     one.start()
     wait_until(lambda: one.tally.failures["bug"] >= 2)
     one.stop()

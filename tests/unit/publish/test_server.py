@@ -250,7 +250,7 @@ def test_many_idle_connections_do_not_delay_an_answer() -> None:
             peer.close()
 
     assert status == 200
-    assert took < 1.0
+    assert took < 4
 
 
 def test_an_address_in_use_is_one_clear_line(address: tuple[str, int]) -> None:
