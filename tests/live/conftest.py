@@ -4,12 +4,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.live import netns, services
 from tests.live.netns import Namespace
-from tests.live.running import FIGURES, VEDETTE, Agent
+from tests.live.running import FIGURES, START_SECONDS, VEDETTE, Agent
 from tests.live.stories import Running
 
 _PROGRAMS = (
@@ -19,8 +20,26 @@ _PROGRAMS = (
 )
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what was measured, if this is one of several processes."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["measured"] = (FIGURES, START_SECONDS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take it over from a process that has ended."""
+    figures, start_seconds = getattr(node, "workeroutput", {}).get("measured", ({}, []))
+    FIGURES.update(figures)
+    START_SECONDS.extend(start_seconds)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was measured on the way."""
+    if START_SECONDS:
+        FIGURES["start to first /metrics"] = (
+            f"{min(START_SECONDS):.2f} s, the fastest of {len(START_SECONDS)}"
+        )
     if FIGURES:
         terminalreporter.section("measured by the live tests")
         for what, figure in FIGURES.items():
@@ -43,18 +62,17 @@ def able() -> Iterator[None]:
     netns.remove_leftovers()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def stories(able: None, request: pytest.FixtureRequest) -> Iterator[Running]:
-    """What takes its time starts now, if it is wanted: the stories, and the agent of most tests."""
-    assert able is None
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    running = Running({item.originalname for item in items})
-    try:
-        if any("agent" in item.fixturenames for item in items):
-            request.getfixturevalue("started")
-        yield running
-    finally:
-        running.end()
+@pytest.fixture(scope="module", autouse=True)
+def stories(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """What takes its time in a module starts with it, if it is wanted."""
+    items = [
+        item
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    ]
+    running = Running(request.module.__name__, {item.originalname for item in items})
+    yield running
+    running.end()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
     @beside
     def test_something() -> None:
 
-starts with the session; in its place among the tests its result is waited for.
+starts with its module; in its place among the tests its result is waited for.
 """
 
 import os
@@ -17,16 +17,22 @@ from tests.live.netns import output
 
 _LONGEST_SECONDS = 115
 
-_STORIES: dict[str, Callable[[], None]] = {}
+# By (module, name of the test).
+_STORIES: dict[tuple[str, str], Callable[[], None]] = {}
 
 
 class Running:
-    """The stories under way, by the names of their tests."""
+    """The stories of a module that are under way, by the names of their tests."""
 
-    def __init__(self, wanted: set[str]) -> None:
-        self._pool = ThreadPoolExecutor(max(1, len(_STORIES)), thread_name_prefix="story")
+    def __init__(self, module: str, wanted: set[str]) -> None:
+        stories = {
+            name: story
+            for (there, name), story in _STORIES.items()
+            if there == module and name in wanted
+        }
+        self._pool = ThreadPoolExecutor(max(1, len(stories)), thread_name_prefix="story")
         self._futures: dict[str, Future[None]] = {
-            name: self._pool.submit(story) for name, story in _STORIES.items() if name in wanted
+            name: self._pool.submit(story) for name, story in stories.items()
         }
 
     def result(self, name: str) -> None:
@@ -49,7 +55,7 @@ class Running:
 def beside(story: Callable[[], None]) -> Callable[[Running], None]:
     """Make a test of it that waits for the result."""
     name = story.__name__
-    _STORIES[name] = story
+    _STORIES[story.__module__, name] = story
 
     def wait(stories: Running) -> None:
         stories.result(name)
