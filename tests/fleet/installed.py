@@ -62,11 +62,11 @@ def install(machine: Machine, configuration: str) -> None:
     """Put agent, unit, user and configuration there. The machine needs no network for it."""
     machine.copy(wheelhouse(), "/root/wheels")
     own_wheel(machine)
-    machine.exec("python3", "-m", "venv", RELEASE)
+    machine.exec("python3", "-m", "venv", RELEASE, seconds=_PIP_SECONDS)
     machine.exec(
         *(f"{RELEASE}/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/root/wheels"),
-        "vedette",
-    )
+        "vedette", seconds=_PIP_SECONDS,
+    )  # fmt: skip
     machine.exec("ln", "-sfn", RELEASE, "/opt/vedette/current")
     machine.exec("useradd", "--system", "--user-group", "--no-create-home", "vedette")
     machine.copy(_PROJECT / "systemd/vedette.service", "/etc/systemd/system/vedette.service")
