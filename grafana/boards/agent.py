@@ -3,6 +3,9 @@
 from grafana.boards.board import TO_HOST_OF_BAR, TO_HOST_OF_CELL, Board, Section
 from grafana.boards.panels import ANY, SOME, Column, Query, bars, rows, single, time_series
 
+# A Pushgateway that is scraped says such things of itself as well.
+_AGENTS = " and on (job, instance) vedette_build_info{instances}"
+
 NOW = (
     single(
         "Agents",
@@ -15,7 +18,8 @@ NOW = (
         "Late jobs",
         "Jobs whose last snapshot is more than 2.5 intervals old.",
         "none",
-        "count(instance_job_name:vedette_job_age:intervals{instances} > 2.5) or vector(0)",
+        "count(instance_job_name:vedette_job_age:intervals{instances} > 2.5)"
+        " or 0 * count(instance_job_name:vedette_job_age:intervals{instances})",
         steps=ANY,
         width=4,
     ),
@@ -23,7 +27,8 @@ NOW = (
         "Failed reloads",
         "Agents whose configuration was invalid when last read: they go on with the old one.",
         "none",
-        "count(vedette_config_last_reload_successful{instances} == 0) or vector(0)",
+        "count(vedette_config_last_reload_successful{instances} == 0)"
+        " or 0 * count(vedette_config_last_reload_successful{instances})",
         steps=ANY,
         width=4,
     ),
@@ -203,8 +208,8 @@ FOOTPRINT = (
         " Known of exposed hosts only.",
         "bytes",
         (
-            Query("quantile(0.5, process_resident_memory_bytes{instances})", "median"),
-            Query("max(process_resident_memory_bytes{instances})", "largest"),
+            Query(f"quantile(0.5, process_resident_memory_bytes{{instances}}{_AGENTS})", "median"),
+            Query(f"max(process_resident_memory_bytes{{instances}}{_AGENTS})", "largest"),
         ),
         width=8,
         every="1m",
@@ -216,10 +221,14 @@ FOOTPRINT = (
         "percentunit",
         (
             Query(
-                "quantile(0.5, rate(process_cpu_seconds_total{instances}[$__rate_interval]))",
+                "quantile(0.5, rate(process_cpu_seconds_total{instances}[$__rate_interval])"
+                f"{_AGENTS})",
                 "median",
             ),
-            Query("max(rate(process_cpu_seconds_total{instances}[$__rate_interval]))", "busiest"),
+            Query(
+                f"max(rate(process_cpu_seconds_total{{instances}}[$__rate_interval]){_AGENTS})",
+                "busiest",
+            ),
         ),
         width=8,
         every="1m",
@@ -230,8 +239,8 @@ FOOTPRINT = (
         " host, and a ceiling of 1,000. Known of exposed hosts only.",
         "none",
         (
-            Query("quantile(0.5, scrape_samples_scraped{instances})", "median"),
-            Query("max(scrape_samples_scraped{instances})", "largest"),
+            Query(f"quantile(0.5, scrape_samples_scraped{{instances}}{_AGENTS})", "median"),
+            Query(f"max(scrape_samples_scraped{{instances}}{_AGENTS})", "largest"),
         ),
         width=8,
         steps=((None, "green"), (300, "yellow"), (1000, "red")),
@@ -241,7 +250,7 @@ FOOTPRINT = (
         "Which agents are slow to answer?",
         "Duration of the last scrape: the ten slowest.",
         "s",
-        Query("topk(10, scrape_duration_seconds{instances})", "{{instance}}"),
+        Query(f"topk(10, scrape_duration_seconds{{instances}}{_AGENTS})", "{{instance}}"),
         steps=((None, "green"), (0.5, "yellow"), (5, "red")),
         link=TO_HOST_OF_BAR,
     ),

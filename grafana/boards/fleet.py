@@ -27,24 +27,34 @@ from grafana.boards.panels import (
 
 _ALERTS = 'ALERTS{alertstate="firing", alertname=~"Vedette.+"'
 
+
+def _or_none(count: str) -> str:
+    """A count that is 0 where nothing is counted, but absent where nothing is known."""
+    return f"{count} or 0 * sum(job_mode:vedette_alive:count{{hosts}})"
+
+
+def _alerts(severity: str) -> str:
+    return f'count by (alertname, severity, instance, site) ({_ALERTS}, severity="{severity}"}})'
+
+
 NOW = (
     single(
         "Hosts exposed",
         "Hosts that Prometheus scrapes and that answered.",
         "none",
-        'sum(job_mode:vedette_alive:sum{hosts, mode="exposed"}) or vector(0)',
+        _or_none('sum(job_mode:vedette_alive:sum{hosts, mode="exposed"})'),
     ),
     single(
         "Hosts pushed",
         "Hosts whose last push to the Pushgateway is fresh (vedette:threshold:delivery_seconds).",
         "none",
-        'sum(job_mode:vedette_alive:sum{hosts, mode="pushed"}) or vector(0)',
+        _or_none('sum(job_mode:vedette_alive:sum{hosts, mode="pushed"})'),
     ),
     single(
         "Hosts written",
         "Hosts neither scraped nor in the Pushgateway: their samples come by remote_write.",
         "none",
-        'sum(job_mode:vedette_alive:sum{hosts, mode="written"}) or vector(0)',
+        _or_none('sum(job_mode:vedette_alive:sum{hosts, mode="written"})'),
     ),
     single(
         "Hosts silent",
@@ -58,7 +68,7 @@ NOW = (
         "Critical alerts",
         "Critical alerts of vedette that fire. They are in the table below.",
         "none",
-        f'count({_ALERTS}, severity="critical"}}) or vector(0)',
+        _or_none(f'count({_ALERTS}, severity="critical"}})'),
         steps=ANY,
     ),
     single(
@@ -81,7 +91,8 @@ NOW = (
         "Hosts past due",
         "Hosts with a finding that should have been dealt with by now.",
         "none",
-        "count(instance:vedette_finding_due_timestamp_seconds:min{hosts} < time()) or vector(0)",
+        "count(instance:vedette_finding_due_timestamp_seconds:min{hosts} < time())"
+        " or 0 * count(instance:vedette_finding_due_timestamp_seconds:min{hosts})",
         steps=ANY,
         link=TO_VULNERABILITIES,
     ),
@@ -99,8 +110,9 @@ LISTS = (
                 " and on (instance) topk(25, instance:vedette_host_risk_score:max{hosts})"
             ),
             (
-                "sum by (instance, site) (instance_severity:vedette_findings:sum{hosts,"
+                "(sum by (instance, site) (instance_severity:vedette_findings:sum{hosts,"
                 ' severity=~"critical|high"})'
+                " or 0 * max by (instance, site) (instance:vedette_host_risk_score:max{hosts}))"
                 " and on (instance) topk(25, instance:vedette_host_risk_score:max{hosts})"
             ),
         ),
@@ -118,10 +130,8 @@ LISTS = (
         "Alerts of vedette that Prometheus holds for firing. A click on the alert opens its"
         " chapter of the runbook, a click on the host its board.",
         (
-            (
-                "sort_desc(count by (alertname, severity, instance, site)"
-                ' (ALERTS{alertstate="firing", alertname=~"Vedette.+"}))'
-            ),
+            # `or` keeps that order, so the critical ones stand on top.
+            " or ".join(map(_alerts, ("critical", "warning", "info"))),
         ),
         (
             Column(
@@ -139,7 +149,6 @@ LISTS = (
             Column("site", "Site"),
             Column("Value", "How many", width=110),
         ),
-        sort=("Severity", False),
     ),
     rows(
         "Who is up, and how do we know?",

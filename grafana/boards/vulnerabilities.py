@@ -25,7 +25,15 @@ _SEVERITY_WORDS = {
 def _found(severity: str) -> str:
     return (
         "sum(instance_severity:vedette_findings:sum{instances,"
-        f' severity="{severity}"}}) or vector(0)'
+        f' severity="{severity}"}}) or 0 * count(instance:vedette_host_risk_score:max{{instances}})'
+    )
+
+
+def _by_host(severity: str) -> str:
+    return (
+        "sum by (instance) (instance_severity:vedette_findings:sum{instances,"
+        f' severity="{severity}"}})'
+        " or 0 * max by (instance) (instance:vedette_host_risk_score:max{instances})"
     )
 
 
@@ -56,7 +64,8 @@ NOW = (
         "Possible findings",
         "Findings less than 70 % sure: they are listed by the agents, and make no score.",
         "none",
-        'sum(vedette_findings{instances, confidence="possible"}) or vector(0)',
+        'sum(vedette_findings{instances, confidence="possible"})'
+        " or 0 * count(vedette_host_risk_score{instances})",
     ),
     single(
         "Exploited in the wild",
@@ -70,7 +79,7 @@ NOW = (
         "Hosts with a finding that should have been dealt with by now.",
         "none",
         "count(instance:vedette_finding_due_timestamp_seconds:min{instances} < time())"
-        " or vector(0)",
+        " or 0 * count(instance:vedette_finding_due_timestamp_seconds:min{instances})",
         steps=ANY,
     ),
     single(
@@ -115,18 +124,9 @@ WHERE = (
         "Confirmed findings by host, the 25 with the highest risk.",
         (
             "topk(25, max by (instance) (instance:vedette_host_risk_score:max{instances}))",
-            (
-                "sum by (instance)"
-                ' (instance_severity:vedette_findings:sum{instances, severity="critical"})'
-            ),
-            (
-                "sum by (instance)"
-                ' (instance_severity:vedette_findings:sum{instances, severity="high"})'
-            ),
-            (
-                "sum by (instance)"
-                ' (instance_severity:vedette_findings:sum{instances, severity="medium"})'
-            ),
+            _by_host("critical"),
+            _by_host("high"),
+            _by_host("medium"),
             "sum by (instance) (instance:vedette_known_exploited_findings:sum{instances})",
         ),
         (
