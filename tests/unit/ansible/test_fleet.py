@@ -1,20 +1,14 @@
 """roles/vedette/filter_plugins/fleet.py: who watches whom, from the inventory alone."""
 
-import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-_FILE = Path(__file__).parents[3] / "ansible/roles/vedette/filter_plugins/fleet.py"
-_SPEC = importlib.util.spec_from_file_location("fleet", _FILE)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-fleet = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(fleet)
+from tests.unit.ansible.plugins import filters
 
+fleet = filters("vedette", "fleet")
 HOSTS = [f"host{number}" for number in range(1000)]
 
 
