@@ -190,6 +190,9 @@ def _run(given: argparse.Namespace, settings: Any) -> int:
     except AddressInUse as exc:
         print(f"vedette: {exc}; choose another with --publish.expose.port", file=sys.stderr)
         return EX_UNAVAILABLE
+    # Python puts the defaults back as it ends: whoever asks twice would make a failure of it.
+    for number in filter(None, numbers):
+        signal.signal(number, signal.SIG_IGN)
     return 0
 
 

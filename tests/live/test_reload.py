@@ -182,6 +182,19 @@ def test_a_stop_is_announced(agent: Agent, manager: Manager) -> None:
     assert agent.process.returncode == 0
 
 
+def test_a_burst_of_signals_never_ties_it_up(host: Namespace, tmp_path: Path) -> None:
+    """Whatever the main thread holds when they come: it ends, in order and soon."""
+    (tmp_path / "config.yaml").write_text(GOOD)
+    env = {"VEDETTE_CONFIG": str(tmp_path / "config.yaml")}
+    agent = Agent(host, tmp_path / "state", env=env, port=8002)
+    for number in range(50):
+        agent.process.send_signal(signal.SIGTERM if number % 5 == 4 else signal.SIGHUP)
+        time.sleep(0.002)  # or the kernel would make one of them
+
+    assert agent.process.wait(5) == 0
+    assert agent.events("stopping") != []
+
+
 def test_a_terminal_that_is_closed_ends_it(host: Namespace, tmp_path: Path) -> None:
     """There SIGHUP means that nobody watches any more."""
     ours, theirs = pty.openpty()
