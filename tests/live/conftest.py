@@ -16,7 +16,8 @@ from tests.live.stories import Running
 _PROGRAMS = (
     *("ip", "memcached", "mount", "nginx", "nmap", "openssl", "promtool", "redis-server"),
     *("setpriv", "ss", "ssh-keygen", "sshd", "tcc", "unshare", "vsftpd"),
-    *("prometheus", "prometheus-pushgateway", "victoria-metrics"),
+    *("amtool", "prometheus", "prometheus-alertmanager", "prometheus-pushgateway"),
+    "victoria-metrics",
 )
 
 

@@ -1,4 +1,4 @@
-"""Pushgateway, Prometheus and VictoriaMetrics of Debian on loopback, and what has arrived there."""
+"""Debian's Pushgateway, Prometheus, Alertmanager and VictoriaMetrics, and what arrived there."""
 
 import json
 import signal
@@ -112,16 +112,29 @@ def pushgateway(
     return Receiver(host, port, argv, log, secure="tls_server_config" in web)
 
 
-def prometheus(host: Namespace, where: Path, port: int = 9090) -> Receiver:
-    """Return a Prometheus that takes Remote-Write."""
+def prometheus(
+    host: Namespace, where: Path, port: int = 9090, text: str = "global: {scrape_interval: 1h}\n"
+) -> Receiver:
+    """Return a Prometheus that takes Remote-Write. text: its configuration."""
     config = where / "prometheus.yml"
-    config.write_text("global: {scrape_interval: 1h}\n")
+    config.write_text(text)
     argv = [
         "prometheus", "--web.enable-remote-write-receiver", f"--config.file={config}",
         f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={where}/tsdb-{port}",
         "--log.level=warn",
     ]  # fmt: skip
     return Receiver(host, port, argv, where / f"prometheus-{port}.log")
+
+
+def alertmanager(host: Namespace, where: Path, text: str, port: int = 9093) -> Receiver:
+    """Return an Alertmanager. text: its configuration."""
+    config = where / "alertmanager.yml"
+    config.write_text(text)
+    argv = [
+        "prometheus-alertmanager", f"--config.file={config}", "--cluster.listen-address=",
+        f"--web.listen-address=127.0.0.1:{port}", f"--storage.path={where}/alertmanager",
+    ]  # fmt: skip
+    return Receiver(host, port, argv, where / "alertmanager.log")
 
 
 def victoria(host: Namespace, where: Path, port: int = 8428) -> Receiver:
