@@ -3,64 +3,65 @@
 One list for all that look at the boards: everything else must return data from a real Prometheus.
 """
 
-_COMING = "its metric is in the contract, but no agent exposes it yet"
-_CALM = "only something wrong fills it"
+COMING_METRIC = "its metric is in the contract, but no agent exposes it yet"
+CALM = "only something wrong fills it"
+QUIET = "a quiet day, on which nothing changed and nobody new was heard"
 _ALLOW_LIST = "needs scan.expected_ports"
 _PUBLISHER = "needs a publisher that goes out: push or remote_write"
 
 # {uid of the board: {title of the panel: why}}
 MAY_BE_EMPTY: dict[str, dict[str, str]] = {
     "vedette-fleet": {
-        "Known exploited": _COMING,
-        "Hosts past due": _COMING,
-        "Which alerts fire?": _CALM,
-        "What changed on the hosts today?": "a quiet day",
+        "Known exploited": COMING_METRIC,
+        "Hosts past due": COMING_METRIC,
+        "Which alerts fire?": CALM,
+        "What changed on the hosts today?": QUIET,
         "Where is open what should not be?": _ALLOW_LIST,
         "Where is closed what should be open?": _ALLOW_LIST,
     },
     "vedette-host": {
         "Unexpected ports": _ALLOW_LIST,
         "Missing ports": _ALLOW_LIST,
-        "Known exploited findings": _COMING,
-        "Time left": _COMING,
-        "Which certificates expire?": _COMING,
+        "Known exploited findings": COMING_METRIC,
+        "Time left": COMING_METRIC,
+        "Which certificates expire?": COMING_METRIC,
         "What was found?": "nothing was found on this host",
         "Whom does it talk to?": "a host that nobody has talked to in the last window",
         "Which of its services carry traffic?": "a host whose services nobody has asked",
-        "Which runs failed, and why?": _CALM,
+        "Which runs failed, and why?": CALM,
     },
     "vedette-vulnerabilities": {
-        "Exploited in the wild": _COMING,
-        "Hosts overdue": _COMING,
-        "Suppressed": _COMING,
-        "What is due next?": _COMING,
-        "Why do findings not count?": _COMING,
-        "How old is the knowledge?": _COMING,
-        "How much is known?": _COMING,
-        "Which certificates expire first?": _COMING,
+        "Exploited in the wild": COMING_METRIC,
+        "Hosts overdue": COMING_METRIC,
+        "Suppressed": COMING_METRIC,
+        "What is due next?": COMING_METRIC,
+        "Why do findings not count?": COMING_METRIC,
+        "How old is the knowledge?": COMING_METRIC,
+        "How much is known?": COMING_METRIC,
+        "Which certificates expire first?": COMING_METRIC,
         "Which findings are worst?": "nothing was found",
         "Which findings are most widespread?": "nothing was found",
         "Which products have them?": "nothing was found in a product that says its name",
         "Do they become fewer?": "nothing was found",
     },
     "vedette-network": {
-        "Events": _COMING,
-        "Which applications carry the traffic?": _COMING,
-        "What happened?": _COMING,
-        "Where did it happen?": _COMING,
+        "Events": COMING_METRIC,
+        "Which applications carry the traffic?": COMING_METRIC,
+        "What happened?": COMING_METRIC,
+        "Where did it happen?": COMING_METRIC,
         "Who are the busiest peers?": "nobody was talked to in the last window",
-        "Who is near?": "no neighbour was heard",
-        "Which interfaces have errors?": _CALM,
-        "Which interfaces drop packets?": _CALM,
+        "Who is near?": QUIET,
+        "Which interfaces have errors?": CALM,
+        "Which interfaces drop packets?": CALM,
     },
     "vedette-agent": {
         "Samples waiting": _PUBLISHER,
         "Samples lost": _PUBLISHER,
         "Does it arrive?": _PUBLISHER,
-        "Why does it not arrive?": _CALM,
+        "Why does it not arrive?": CALM,
         "Whose samples have not arrived for longest?": _PUBLISHER,
-        "Why do jobs fail?": _CALM,
-        "What can they not do?": _CALM,
+        "Why do jobs fail?": CALM,
+        "What can they not do?": CALM,
         "Whom do they turn away?": "needs publish.expose.web_config_file",
     },
 }

@@ -162,15 +162,13 @@ def gateway_with(host: Namespace, where: Path, hosts: int) -> tuple[Receiver, Se
 
     They have pushed without the check that makes it slow, and it was saved and loaded.
     """
-    quick = pushgateway(host, where, 9091)
-    saved = f"--persistence.file={where}/saved-{hosts}"
-    quick.argv += [saved, "--push.disable-consistency-check"]
+    saved = f"{where}/saved-{hosts}"
+    quick = pushgateway(host, where, 9091, saved=saved)
+    quick.argv.append("--push.disable-consistency-check")
     send = pushers(quick.start(), hosts, where)
     crowd(host, send, range(hosts), 30.0)
     quick.stop()
-    gateway = pushgateway(host, where, 9091)
-    gateway.argv.append(saved)
-    return gateway.start(), send
+    return pushgateway(host, where, 9091, saved=saved).start(), send
 
 
 def encoding() -> None:

@@ -97,12 +97,18 @@ def exposed(metrics: Metrics, **more: str) -> dict[Labels, float]:
 
 
 def pushgateway(
-    host: Namespace, where: Path, port: int, web: str = "", address: str = "127.0.0.1"
+    host: Namespace,
+    where: Path,
+    port: int,
+    web: str = "",
+    *,
+    address: str = "127.0.0.1",
+    saved: str = "",
 ) -> Receiver:
     """Return a Pushgateway. web: its web configuration, with which it speaks TLS."""
     argv = [
         "prometheus-pushgateway", f"--web.listen-address={address}:{port}",
-        "--persistence.file=",  # Debian's default is a file of this machine, common to all runs
+        f"--persistence.file={saved}",  # Debian's default is a file that all runs would share
     ]  # fmt: skip
     if web:
         config = where / f"web-{port}.yml"

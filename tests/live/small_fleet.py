@@ -65,7 +65,11 @@ def small_fleet(name: str) -> Iterator[Receiver]:
         prometheus = _prometheus(one, where)
         running.callback(prometheus.start().stop)
 
-        exposed = ("--scan.expected-ports", "[22, 4242]")
+        (where / "web.yml").write_text("{}\n")  # with one, the agent counts whom it turns away
+        exposed = (
+            *("--scan.expected-ports", "[22, 4242]"),
+            *("--publish.expose.web-config-file", str(where / "web.yml")),
+        )
         pushed = (
             *(word.format("push") for word in _OFTEN),
             *("--publish.push.url", gateway.url, "--publish.push.instance", "web2"),

@@ -15,7 +15,7 @@ import yaml
 from grafana.alerting.links import measured, panels_of, records
 from grafana.alerting.rules import alerts
 from grafana.promql import names, selectors, substituted
-from tests.boards_may_be_empty import MAY_BE_EMPTY
+from tests.boards_may_be_empty import CALM, COMING_METRIC, MAY_BE_EMPTY, QUIET
 from tests.live.netns import wait_for
 from tests.live.receivers import Receiver
 from tests.live.running import FIGURES
@@ -88,7 +88,8 @@ def may_be_empty(question: Question) -> bool:
     asker, asked = question.what
     metrics = measured(names(question.query), RECORDS)
     return (
-        asked in MAY_BE_EMPTY.get(asker, {})
+        # The other reasons, like a host without an allow-list, are none here.
+        MAY_BE_EMPTY.get(asker, {}).get(asked) in {COMING_METRIC, CALM, QUIET}
         or asked in NEEDS_TIME
         or bool(metrics & set(COMING))
         # Without knowledge of vulnerabilities, nothing that is found is worse than medium.
@@ -132,7 +133,8 @@ def test_every_panel_and_every_alert_finds_what_it_asks_for() -> None:
     assert {p for p in panels - answered if p[1] not in MAY_BE_EMPTY[p[0]]} == set()
     assert all(variables.values()), variables
     assert [rule for group in groups for rule in group["rules"] if rule["health"] != "ok"] == []
-    assert log == ""
+    # On a busy machine a tick that comes late makes Prometheus evaluate one moment twice.
+    assert [line for line in log.splitlines() if "but same timestamp" not in line] == []
 
 
 def values_of(prometheus: Receiver, query: dict[str, Any] | str) -> set[str]:

@@ -1,0 +1,288 @@
+"""How long the boards' queries take in a Prometheus that scrapes a thousand hosts.
+
+What one real agent exposes is served under a thousand names, in twenty variants, its counters
+growing; Debian's Prometheus scrapes it as configured (each 30 s), with our rules. What is recorded
+of the whole fleet gets a past of six hours, for graphs look back that far. Then each query of each
+board but the host's runs over and over, one at a time. The goal: the 95th percentile of every panel
+of the fleet's board is below 300 ms. Takes up to five minutes.
+"""
+
+import json
+import random
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import yaml
+
+from grafana.alerting.links import panels_of
+from grafana.promql import BUILT_IN, substituted
+from tests.bench._lab import load, print_table
+from tests.live import services
+from tests.live.netns import Namespace, directory, output, two_hosts, wait_for
+from tests.live.receivers import Receiver
+from tests.live.running import Agent, request
+
+ROOT = Path(__file__).parents[2]
+HOSTS = 1000
+VARIANTS = 20
+INTERVAL_SECONDS = 30
+PAST_SECONDS = 6 * 3600
+REPEATS = 20
+GOAL_MS = 300.0
+# As many as a browser sends to one server at a time.
+BROWSER = 6
+
+_LINE = re.compile(r"^(\w+)(\{.*\})? (\S+)$")
+_COUNTER = re.compile(r"_(total|sum|count|bucket)$")
+_VARIES = re.compile(r"_(score|ratio|load\d+|per_second|ports)$|_available_bytes$")
+
+
+def expositions(text: str, steps: int) -> list[list[bytes]]:
+    """Return what each variant exposes at each step: [variant][step]."""
+    dice = random.Random(1)  # noqa: S311 - the same in each run
+    made = []
+    for _ in range(VARIANTS):
+        factor, speed = dice.uniform(0.3, 1.0), dice.uniform(0, 1000)
+        made.append([_moment(text, step, factor, speed) for step in range(steps)])
+    return made
+
+
+def _moment(text: str, step: int, factor: float, speed: float) -> bytes:
+    lines = []
+    for line in text.splitlines():
+        if found := _LINE.match(line):
+            name, labels, value = found[1], found[2] or "", float(found[3])
+            if _COUNTER.search(name):
+                value += step * speed if value else 0
+            elif name.endswith("_success_timestamp_seconds"):
+                value += step * INTERVAL_SECONDS
+            elif _VARIES.search(name):
+                value *= factor
+            lines.append(f"{name}{labels} {value!r}")
+        else:
+            lines.append(line)
+    return "\n".join([*lines, ""]).encode()
+
+
+def serve(host: Namespace, texts: list[list[bytes]]) -> tuple[ForkProcess, int]:
+    """Serve them in a process of its own: /17 is host 17's."""
+    started = time.monotonic()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            step = int((time.monotonic() - started) / INTERVAL_SECONDS)
+            variant = texts[int(self.path[1:]) % VARIANTS]
+            body = variant[min(step, len(variant) - 1)]
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with host.entered():
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    process = ForkProcess(target=server.serve_forever, daemon=True)
+    process.start()
+    server.server_close()
+    return process, server.server_port
+
+
+def prometheus(host: Namespace, where: Path, port: int) -> Receiver:
+    """Return one with our configuration and rules, and a thousand targets on this port."""
+    ours = where / "prometheus"
+    shutil.copytree(ROOT / "prometheus", ours)
+    config = yaml.safe_load((ours / "prometheus.yml").read_text())
+    del config["alerting"]
+    config["scrape_configs"] = [
+        scrape for scrape in config["scrape_configs"] if scrape["job_name"] == "vedette"
+    ]
+    (ours / "prometheus.yml").write_text(yaml.safe_dump(config))
+    for file in (ours / "targets").iterdir():
+        file.unlink()
+    targets = [
+        {
+            "targets": [f"127.0.0.1:{port}"],
+            "labels": {
+                "__metrics_path__": f"/{number}",
+                "instance": f"host-{number:04}",
+                "site": f"site-{number % 10}",
+            },
+        }
+        for number in range(HOSTS)
+    ]
+    (ours / "targets/all.json").write_text(json.dumps(targets))
+    argv = [
+        "prometheus", f"--config.file={ours}/prometheus.yml", "--log.level=warn",
+        "--web.listen-address=127.0.0.1:9090", f"--storage.tsdb.path={where}/tsdb",
+    ]  # fmt: skip
+    return Receiver(host, 9090, argv, where / "prometheus.log")
+
+
+def give_a_past(receiver: Receiver, where: Path) -> int:
+    """Let what is recorded of the fleet have been so for six hours; return the samples written."""
+    now = receiver.now('{__name__=~"job.*:vedette_.*"}')
+    end = int(time.time()) - 600  # before all that Prometheus holds in memory
+    times = range(end - PAST_SECONDS, end, INTERVAL_SECONDS)
+    text = where / "past.txt"
+    with text.open("w") as file:
+        for series, value in now.items():
+            labels = dict(series)
+            name = labels.pop("__name__")
+            inner = ",".join(f"{key}={json.dumps(text)}" for key, text in labels.items())
+            file.writelines(f"{name}{{{inner}}} {value!r} {at}\n" for at in times)
+        file.write("# EOF\n")
+    receiver.stop()
+    output(["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), f"{where}/tsdb"])
+    receiver.start()
+    return len(now) * len(times)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query of a panel, as Grafana sends it."""
+
+    board: str
+    panel: str
+    path: str
+    query: dict[str, str]
+
+    def ask(self, receiver: Receiver) -> float:
+        """Return how long the answer takes, in ms. Fails if it is none."""
+        query = dict(self.query)
+        if self.path.endswith("range"):
+            end = int(time.time()) // INTERVAL_SECONDS * INTERVAL_SECONDS
+            query |= {"start": str(end - PAST_SECONDS), "end": str(end)}
+        begun = time.perf_counter()
+        receiver.get(self.path, **query)
+        return (time.perf_counter() - begun) * 1e3
+
+
+def questions() -> Iterator[Question]:
+    """Yield the queries of all boards but the host's, for all hosts."""
+    every = {"job": ".+", "site": ".*", "instance": ".+"}
+    for file in sorted((ROOT / "grafana/dashboards").glob("*.json")):
+        board = json.loads(file.read_text())
+        if board["uid"] == "vedette-host":
+            continue
+        for panel in panels_of(board):
+            for target in panel["targets"]:
+                query = {"query": substituted(target["expr"], {**BUILT_IN, **every})}
+                if target.get("instant"):
+                    yield Question(board["uid"], panel["title"], "/api/v1/query", query)
+                else:
+                    query["step"] = str(INTERVAL_SECONDS)
+                    yield Question(board["uid"], panel["title"], "/api/v1/query_range", query)
+
+
+def p95(figures: list[float]) -> float:
+    """Return the 95th percentile."""
+    return quantiles(figures, n=20, method="inclusive")[18]
+
+
+def measured(receiver: Receiver) -> bool:
+    """Print how long each panel takes; return whether the fleet's board meets the goal."""
+    times: dict[tuple[str, str], list[float]] = {}
+    asked = list(questions())
+    for question in asked:
+        question.ask(receiver)  # what is asked every half minute is in memory
+    for _ in range(REPEATS):
+        of_panel: dict[tuple[str, str], float] = {}
+        for question in asked:
+            key = (question.board, question.panel)
+            of_panel[key] = max(of_panel.get(key, 0.0), question.ask(receiver))
+        for key, figure in of_panel.items():
+            times.setdefault(key, []).append(figure)
+    met = True
+    for board in sorted({board for board, _ in times}):
+        rows = [
+            [panel, f"{median(figures):.1f}", f"{p95(figures):.1f}"]
+            for (of, panel), figures in sorted(times.items(), key=lambda item: -p95(item[1]))
+            if of == board
+        ]
+        print_table(board, ["panel, by its slowest query", "p50 ms", "p95 ms"], rows)
+        mine = [question for question in asked if question.board == board]
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(BROWSER) as pool:
+            list(pool.map(lambda question: question.ask(receiver), mine))
+        print(f"all {len(mine)} queries, {BROWSER} at a time: {time.perf_counter() - begun:.2f} s")
+        if board == "vedette-fleet":
+            worst = max(p95(figures) for (of, _), figures in times.items() if of == board)
+            met = worst < GOAL_MS
+    print(f"\nfleet overview: worst p95 {worst:.1f} ms, the goal is {GOAL_MS:.0f} ms", end=": ")
+    print("met" if met else "MISSED")
+    return met
+
+
+def figures(receiver: Receiver) -> None:
+    """Print what Prometheus has to do for a thousand hosts."""
+    text = request(receiver.host, "/metrics", port=receiver.port).text
+    groups = re.findall(
+        r'^prometheus_rule_group_last_duration_seconds\{rule_group=".*;(.*)"\} (\S+)$',
+        text,
+        re.MULTILINE,
+    )
+    slowest = max(groups, key=lambda group: float(group[1]))
+    series = re.search(r"(?m)^prometheus_tsdb_head_series (\S+)", text)
+    resident = re.search(r"(?m)^process_resident_memory_bytes (\S+)", text)
+    assert series
+    assert resident
+    print(
+        f"{HOSTS:,} hosts: {float(series[1]):,.0f} series, {float(resident[1]) / 2**20:,.0f} MiB;"
+        f" rules take {sum(float(cost) for _, cost in groups):.2f} s of each {INTERVAL_SECONDS} s,"
+        f" the slowest group {slowest[0]} {float(slowest[1]):.2f} s; {load()}"
+    )
+
+
+def main() -> int:
+    """Run all of it."""
+    with two_hosts("bench") as (host, _), directory("bench") as where:
+        services.start_all(host, where)
+        agent = Agent(host, where / "state", "--sniff.interval-seconds", "1")
+        try:
+            agent.wait_for_success("scan", 120)
+            agent.wait_for_success("fingerprint", 120)
+            text = agent.metrics().text
+        finally:
+            agent.stop()
+        samples = sum(not line.startswith("#") for line in text.splitlines())
+        print(f"one agent with twenty open ports exposes {samples} series", flush=True)
+        server, port = serve(host, expositions(text, 20))
+        receiver = prometheus(host, where, port).start()
+        try:
+            # Rates want two scrapes, and a rule after them.
+            wait_for(
+                "all hosts",
+                lambda: (
+                    receiver.now("count(instance:vedette_interface_receive_bytes:rate5m)")
+                    == {(): HOSTS}
+                ),
+                150,
+            )
+            print(f"a past of {give_a_past(receiver, where):,} samples", flush=True)
+            wait_for("the rules", lambda: receiver.now("count(up == 1)") == {(): HOSTS}, 60)
+            time.sleep(INTERVAL_SECONDS)
+            figures(receiver)
+            return 0 if measured(receiver) else 1
+        finally:
+            receiver.stop()
+            server.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
