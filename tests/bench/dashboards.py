@@ -129,9 +129,9 @@ def prometheus(host: Namespace, where: Path, port: int) -> Receiver:
     (ours / "targets/all.json").write_text(json.dumps(targets))
     argv = [
         "prometheus", f"--config.file={ours}/prometheus.yml", "--log.level=warn",
-        "--web.listen-address=127.0.0.1:9090", f"--storage.tsdb.path={where}/tsdb",
+        "--web.listen-address=127.0.0.1:19090", f"--storage.tsdb.path={where}/tsdb",
     ]  # fmt: skip
-    return Receiver(host, 9090, argv, where / "prometheus.log")
+    return Receiver(host, 19090, argv, where / "prometheus.log")
 
 
 def give_a_past(receiver: Receiver, where: Path) -> int:
