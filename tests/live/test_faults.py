@@ -278,7 +278,7 @@ def test_an_nmap_that_floods() -> None:
         start_sshd(host, where)
         wait_until_open(host, {22})
         agent = Agent(
-            host, where / "state", *QUIET, *EVERY_TEN, "--scan.timeout-seconds", "5",
+            host, where / "state", *QUIET, *EVERY_TEN, "--scan.timeout-seconds", "15",
             "--stats.interval-seconds", "1", env=fake(where, REAL),
         )  # fmt: skip
         ports = agent.wait_for_success("scan", 40).all("vedette_open_port_info")
