@@ -15,7 +15,7 @@ THRESHOLDS = (PROJECT / "prometheus/rules/thresholds.yml").read_text(encoding="u
 
 
 def _configured(**settings: Any) -> dict[str, Any]:
-    plain = {"directory": "/etc/prometheus/vedette", "scrape_interval": "30s", "labels": {}}
+    plain = {"directory": "/etc/vedette-prometheus", "scrape_interval": "30s", "labels": {}}
     made: dict[str, Any] = configured(SHIPPED, **(plain | settings))
     return made
 
