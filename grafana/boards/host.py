@@ -212,12 +212,12 @@ TRAFFIC = (
     ),
     time_series(
         "Which of its services carry traffic?",
-        "Bytes captured to (in) and from (out) the host's open ports.",
+        "Captured to (in) and from (out) the host's open ports: the ten busiest.",
         "bps",
         (
             Query(
-                "8 * sum by (app_protocol, port, direction)"
-                " (rate(vedette_service_bytes_total{instances}[$__rate_interval]))",
+                "8 * topk(10, sum by (app_protocol, port, direction)"
+                " (rate(vedette_service_bytes_total{instances}[$__rate_interval])))",
                 "{{app_protocol}}/{{port}} {{direction}}",
             ),
         ),

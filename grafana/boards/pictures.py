@@ -113,7 +113,7 @@ def draw(board: Json, prometheus: Prometheus, folder: Path) -> None:
     drawn = BytesIO()
     figure.savefig(drawn, facecolor=_BOARD)
     # A palette makes it a third of the size.
-    Image.open(drawn).convert("RGB").quantize(128).save(folder / f"{board['uid']}.png")
+    Image.open(drawn).convert("RGB").quantize(256).save(folder / f"{board['uid']}.png")
 
 
 def _inner(figure: Figure, box: Axes) -> Axes:
@@ -182,16 +182,22 @@ def _lines(axes: Axes, panel: Json, found: Sequence[Sequence[Series]]) -> None:
         mpl.ticker.MaxNLocator(max(2, int(high / 60)), integer=defaults["unit"] == "none")
     )
     axes.yaxis.set_major_formatter(lambda value, _: _text(value, defaults["unit"]))
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+    axes.xaxis.set_major_locator(mpl.ticker.MultipleLocator(_minutes(axes)))
     axes.xaxis.set_major_formatter(lambda at, _: time.strftime("%H:%M", time.gmtime(at)))
     _write_legend(axes, colours, [name for name, _ in series])
+
+
+def _minutes(axes: Axes) -> float:
+    """Seconds between two times on an axis: whole minutes, some five times on it."""
+    first, last = axes.get_xlim()
+    return 60.0 * next((m for m in (1, 2, 5, 10, 15, 30, 60) if 60 * m * 6 >= last - first), 240)
 
 
 def _write_legend(axes: Axes, colours: Sequence[str], names: Sequence[str]) -> None:
     wide, high = _pixels(axes)
     x = 0.0
     for number, (colour, name) in enumerate(zip(colours, names, strict=True)):
-        needed = 22 + 6.2 * len(name)
+        needed = 28 + 6.4 * len(name)
         if x + needed > wide - 40 and number < len(names):
             _legend_entry(axes, x / wide, high, f"+{len(names) - number}", _FAINT)
             return
@@ -340,7 +346,8 @@ def _text(value: float, unit: str, decimals: float | None = None) -> str:
     if unit == "bytes" and not number:
         after = "B"
     prefix = _PREFIXES[number].upper() if unit == "bytes" else _PREFIXES[number]
-    return f"{value:.3g} {prefix}{after}"
+    digits = max(3, len(f"{abs(value):.0f}"))
+    return f"{value:.{digits}g} {prefix}{after}"
 
 
 _AFTER = {"bps": "b/s", "Bps": "B/s", "pps": "p/s", "rpm": "/min"}
