@@ -44,16 +44,21 @@ def rendered(variables: Mapping[str, Any]) -> dict[str, str]:
 
 
 def main(words: Sequence[str]) -> None:
-    """Write them into a directory. words: the directory, then name=value, the value as in YAML."""
+    """Write them. words: the directory, then NAME=VALUE, or @FILE with them; values are YAML."""
     directory, *settings = words
-    variables = {
-        name: yaml.safe_load(value) for name, _, value in (w.partition("=") for w in settings)
-    }
+    variables: dict[str, Any] = {}
+    for word in settings:
+        if word.startswith("@"):
+            variables |= yaml.safe_load(Path(word[1:]).read_text(encoding="utf-8"))
+        else:
+            name, _, value = word.partition("=")
+            variables[name] = yaml.safe_load(value)
     for name, text in rendered(variables).items():
         file = Path(directory, name)
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(0o640)  # contact points hold secrets
+        file.chmod(0o640)
         file.write_text(text, encoding="utf-8")
-        file.chmod(0o640)  # contact points hold secrets
         print(file)
 
 

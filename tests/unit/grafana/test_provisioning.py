@@ -150,9 +150,11 @@ def test_settings_arrive_as_they_are() -> None:
 
 
 def test_the_command_writes_what_the_role_would(tmp_path: Path) -> None:
-    main([str(tmp_path), f"grafana_contact_points={json.dumps(CONTACTS)}"])
+    (tmp_path / "points.yml").write_text(json.dumps({"grafana_contact_points": CONTACTS}))
+    main([str(tmp_path), f"@{tmp_path}/points.yml", "grafana_scrape_interval=15s"])
 
-    for name, text in rendered({"grafana_contact_points": CONTACTS}).items():
+    told = {"grafana_contact_points": CONTACTS, "grafana_scrape_interval": "15s"}
+    for name, text in rendered(told).items():
         assert (tmp_path / name).read_text() == text
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
 
