@@ -8,8 +8,11 @@ from typing import Any
 
 import yaml
 
-from tests.unit.grafana.boards import known_metrics, parsed
+from grafana.promql import names
+from tests.unit.coming import COMING
+from tests.unit.grafana.boards import exposed, known_metrics, parsed
 from tests.unit.grafana.labels import Known, Unknown, labels_of
+from vedette.publish.push import LEAN
 
 PROMETHEUS = Path(__file__).parents[2] / "prometheus"
 RUNBOOK = PROMETHEUS / "RUNBOOK.md"
@@ -89,3 +92,32 @@ def tested() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
             fires |= {(name, severity) for severity in seen}
             quiet |= {(name, severity) for severity in severities[name] - seen}
     return fires, quiet
+
+
+def sources(expr: str) -> set[str]:
+    """Return what a PromQL expression is made of in the end, through all that is recorded."""
+    found, ahead = set[str](), set(names(expr))
+    while ahead:
+        name = ahead.pop()
+        recorded = [rule.expr for rule in RECORDS if rule.name == name]
+        found |= set() if recorded else {name}
+        ahead |= {one for inner in recorded for one in names(inner) if one != name}
+    return found
+
+
+def table() -> str:
+    """Return a Markdown table of the alerts."""
+    rows = []
+    for name in dict.fromkeys(alert.name for alert in ALERTS):
+        same = [alert for alert in ALERTS if alert.name == name]
+        metrics = {one for alert in same for one in sources(alert.expr)} & exposed().keys()
+        pushed = {one.removesuffix("_total") for one in metrics} <= set(LEAN)
+        notes = [*(["to come"] if metrics & COMING.keys() else []), *([] if pushed else ["full"])]
+        severities = " or ".join(alert.severity for alert in same)
+        link = f"[{name}](prometheus/RUNBOOK.md#{name.lower()})"
+        summary = same[-1].annotations["summary"]
+        rows.append(f"| {link} | {severities} | {summary} | {', '.join(notes)} |")
+    return (
+        "\n".join(["| alert | severity | what it says | needs |", "|---|---|---|---|", *rows])
+        + "\n"
+    )

@@ -1,4 +1,4 @@
-"""README.md: its tables of settings and metrics are made from the code and the golden file.
+"""README.md: its tables are made from the code, the golden file and the rules.
 
 REGENERATE_GOLDEN=1 writes them anew, as the golden file; look at the difference before you commit.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.contract import CONTRACT
+from tests.unit.rules import table as alerts
 from vedette.settings import reference
 
 README = Path(__file__).parents[2] / "README.md"
@@ -30,7 +31,9 @@ def metrics() -> str:
     return "\n".join(["| metric | type | labels | what it is |", "|---|---|---|---|", *rows]) + "\n"
 
 
-@pytest.mark.parametrize(("block", "table"), [("settings", reference), ("metrics", metrics)])
+@pytest.mark.parametrize(
+    ("block", "table"), [("settings", reference), ("metrics", metrics), ("alerts", alerts)]
+)
 def test_the_tables_of_the_readme_are_those_of_the_code(
     block: str, table: Callable[[], str]
 ) -> None:
