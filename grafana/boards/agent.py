@@ -45,7 +45,7 @@ NOW = (
         "Samples that will never arrive, within the chosen time range: refused by the server, over"
         " a ceiling, or too old.",
         "none",
-        "sum(increase(vedette_publish_dropped_samples_total{instances}[$__range]))",
+        "round(sum(increase(vedette_publish_dropped_samples_total{instances}[$__range])))",
         steps=ANY,
         width=4,
     ),
@@ -54,7 +54,7 @@ NOW = (
         "Series over the ceiling (publish.max_series) within the chosen time range: what is shown"
         " is not all there is.",
         "none",
-        "sum(increase(vedette_series_dropped_total{instances}[$__range]))",
+        "round(sum(increase(vedette_series_dropped_total{instances}[$__range])))",
         steps=ANY,
         width=4,
     ),

@@ -35,8 +35,13 @@ TO_HOST_OF_BAR = (
     "Look at this host",
     f"/d/vedette-host?var-instance=${{__field.labels.instance}}&var-job=$__all&{_HAND_ON}",
 )
-TO_VULNERABILITIES = ("Which are they?", f"/d/vedette-vulnerabilities?{_HAND_ON}")
-TO_AGENT = ("Look at the agents", f"/d/vedette-agent?{_HAND_ON}")
+_CHOSEN = "${job:queryparam}&${site:queryparam}"
+TO_VULNERABILITIES = ("Which are they?", f"/d/vedette-vulnerabilities?{_CHOSEN}&{_HAND_ON}")
+TO_VULNERABILITIES_HERE = (
+    "Which are they?",
+    f"/d/vedette-vulnerabilities?{_CHOSEN}&${{instance:queryparam}}&{_HAND_ON}",
+)
+TO_AGENT = ("Look at the agents", f"/d/vedette-agent?{_CHOSEN}&{_HAND_ON}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,12 +167,12 @@ LISTS = (
     ),
     rows(
         "What changed on the hosts today?",
-        "Ports that opened, closed, or changed their service within 24 hours. Fractions come from"
-        " extrapolation; a fresh agent's first scan changes nothing.",
+        "Ports that opened, closed, or changed their service within 24 hours. A fresh agent's"
+        " first scan changes nothing.",
         (
             (
-                "topk(50, max by (instance, site, change)"
-                " (instance_change:vedette_port_changes:increase1d{hosts}) > 0)"
+                "topk(50, round(max by (instance, site, change)"
+                " (instance_change:vedette_port_changes:increase1d{hosts})) > 0)"
             ),
         ),
         (
@@ -216,7 +216,8 @@ HISTORY = (
         "none",
         (
             Query(
-                "sum by (change) (job_change:vedette_port_changes:increase1h{hosts})", "{{change}}"
+                "round(sum by (change) (job_change:vedette_port_changes:increase1h{hosts}))",
+                "{{change}}",
             ),
         ),
         width=8,

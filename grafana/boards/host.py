@@ -1,6 +1,6 @@
 """Host: one host in full. What is open and why it is risky, what it talks to, how it does."""
 
-from grafana.boards.board import TO_VULNERABILITIES, Board, Section
+from grafana.boards.board import TO_VULNERABILITIES_HERE, Board, Section
 from grafana.boards.panels import (
     ANY,
     FULL,
@@ -45,7 +45,7 @@ NOW = (
         "none",
         "max(vedette_host_risk_score{instances})",
         steps=RISK,
-        link=TO_VULNERABILITIES,
+        link=TO_VULNERABILITIES_HERE,
     ),
     single(
         "Open ports",

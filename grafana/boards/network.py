@@ -168,7 +168,8 @@ WHO = (
         "none",
         (
             Query(
-                "sum by (event) (instance_event:vedette_network_events:increase1h{instances}) > 0",
+                "round(sum by (event)"
+                " (instance_event:vedette_network_events:increase1h{instances})) > 0",
                 "{{event}}",
             ),
         ),

@@ -182,6 +182,8 @@ def test_links_lead_somewhere(uid: str) -> None:
         assert target in UIDS
         variables = {v["name"] for v in board(target)["templating"]["list"]}
         assert set(re.findall(r"var-(\w+)=", query)) <= variables
+        handed_on = set(re.findall(r"\$\{(\w+):queryparam\}", query))
+        assert handed_on <= variables & {v["name"] for v in board(uid)["templating"]["list"]}
         assert "${__url_time_range}" in query
 
 
