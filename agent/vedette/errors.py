@@ -37,6 +37,10 @@ class BadOutput(JobError):
     reason = "bad_output"
 
 
+class KnowledgeError(BadOutput):
+    """A knowledge base, or a file that one is made from, cannot be read or written."""
+
+
 class NotReady(JobError):
     """Something that the job builds on is not there yet, or is shutting down."""
 

@@ -1,0 +1,225 @@
+"""What really listens: product, version and build, from its package or else from its banner.
+
+Banners are written by strangers and by distributions: the one may lie, the other mean something
+else than what nmap makes of it. The rules here are from what nmap really prints for the usual
+services (tests/unit/risk/test_identity.py has the rows).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from vedette.risk import versions
+from vedette.risk.knowledge import Knowledge
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The source package behind a listener, from its package manager.
+
+    release: debian:bookworm. fixed: CVEs that its own changelog says it has fixed. inferred: found
+    by its version, not by the listening process. replaced: the running program is no longer it.
+    """
+
+    release: str
+    name: str
+    version: str
+    fixed: frozenset[str] = frozenset()
+    inferred: bool = False
+    replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """What nmap printed of a service that answered a probe."""
+
+    product: str = ""
+    version: str = ""
+    extra_info: str = ""
+    cpes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One component, and how it came there.
+
+    version: upstream's, "" if it is not known. package: its source package, if the exact revision
+    is known. build: the distribution that built it (debian), if only that is known. from_banner:
+    whether package was read out of a banner. secondary: named beside the service.
+    """
+
+    product: str
+    version: str
+    package: Installed | None = None
+    build: str = ""
+    from_banner: bool = False
+    secondary: bool = False
+    windows: bool = False
+
+
+_DEBIAN = {
+    "8": "jessie", "9": "stretch", "10": "buster", "11": "bullseye", "12": "bookworm",
+    "13": "trixie",
+}  # fmt: skip
+_UBUNTU = {
+    "14.04": "trusty", "16.04": "xenial", "18.04": "bionic", "20.04": "focal", "22.04": "jammy",
+    "23.10": "mantic", "24.04": "noble",
+}  # fmt: skip
+# A release ships one upstream version of OpenSSH, and its banner does not always name the release.
+_OPENSSH = {
+    "debian": {"6.7p1": "jessie", "7.4p1": "stretch", "7.9p1": "buster", "8.4p1": "bullseye",
+               "9.2p1": "bookworm", "10.0p1": "trixie", "10.0p2": "trixie"},
+    "ubuntu": {"6.6.1p1": "trusty", "7.2p2": "xenial", "7.6p1": "bionic", "8.2p1": "focal",
+               "8.9p1": "jammy", "9.3p1": "mantic", "9.6p1": "noble"},
+}  # fmt: skip
+
+_BUILDS = {
+    "debian": r"\bdebian\b|[+~]deb\d+u|\braspbian\b",
+    "ubuntu": r"\bubuntu\b|\dubuntu\d",
+    "rhel": r"\b(red ?hat|rhel|centos|rocky|almalinux|alma|oracle linux|fedora|amazon)\b|\.el\d",
+    "suse": r"\b(open)?suse\b",
+    "alpine": r"\balpine\b",
+    "freebsd": r"\bfreebsd\b",
+}
+_BUILD = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _BUILDS.items()}
+
+# OpenSSH prints "9.2p1 Debian 2+deb12u3"; the package is 1:9.2p1-2+deb12u3.
+_OPENSSH_REVISION = re.compile(r"(\S+) (Debian|Ubuntu)[ -]([\w.+~]+)$", re.IGNORECASE)
+# The databases print their package's whole version: 8.0.32-0ubuntu0.22.04.2.
+_WHOLE_VERSION = re.compile(r"(\d[\d.]*)-(?:MariaDB-)?(\d[\w.]*(?:ubuntu[\w.]+|[+~]deb\d+u\d+))")
+_REVISION_DEBIAN = re.compile(r"[+~]deb(\d+)u?")
+_REVISION_UBUNTU = re.compile(r"ubuntu\d+\.(\d\d\.\d\d)\.")
+_MARIADB = re.compile(r"^(?:5\.5\.5-)?(\d[\d.]*)-MariaDB", re.IGNORECASE)
+_COMPONENT = re.compile(r"\b([A-Za-z][A-Za-z_]{2,30})/(\d[\w.+~-]*)")
+_CPE = re.compile(r"cpe:/a:((?:[^:\\]|\\.)+):((?:[^:\\]|\\.)+)")
+_ESCAPE = re.compile(r"\\(.)")
+_EXTRA_NAMES = {"openssl": "openssl", "gnutls": "gnutls", "mod_jk": "ghostcat_ajp"}
+# Its version is that of the connector, not of the server.
+_NO_VERSION = re.compile(r"Coyote|^Samba smbd$|^ISC BIND$\Z(?!)", re.IGNORECASE)
+
+
+def identify(knowledge: Knowledge, banner: Banner, package: Installed | None) -> Iterator[Identity]:
+    """Yield what is known to run behind a port: the service first, then components it names."""
+    of_banner = _from_banner(knowledge, banner)
+    if package is not None and (product := product_of(knowledge, package)):
+        running = package
+        if package.replaced and of_banner and of_banner.package:
+            running = replace(package, version=of_banner.package.version)
+        yield Identity(product, upstream(running.version), running)
+        return
+    if of_banner is not None:
+        yield of_banner
+    yield from _components(banner)
+
+
+def product_of(knowledge: Knowledge, package: Installed) -> str:
+    """Return the product in a source package, "" if the base knows none."""
+    known = knowledge.package(package.release, package.name)
+    if known is not None and known.product:
+        return known.product
+    # postgresql-17 and mariadb-10.11 are new names of what is known without its number.
+    stem = re.sub(r"-?\d[\d.]*$", "", package.name)
+    return knowledge.product("source", package.name) or knowledge.product("source", stem)
+
+
+def upstream(version: str) -> str:
+    """Return the upstream part of a package version: 4.17.12 of 2:4.17.12+dfsg-0+deb12u1."""
+    rest = version.partition(":")[2] if re.match(r"\d+:", version) else version
+    rest = rest.rpartition("-")[0] or rest
+    rest = re.sub(r"~(?=(rc|beta|alpha|pre)\d*)", "", rest)
+    return re.split(r"[+~]|[.-]?(?:dfsg|ds\d)", rest, maxsplit=1)[0]
+
+
+def distribution(texts: Iterable[str]) -> str:
+    """Return the distribution that these texts name (debian, ubuntu, rhel …), or ""."""
+    joined = " ".join(texts)
+    return next((name for name in ("ubuntu", "debian", *_BUILD) if _BUILD[name].search(joined)), "")
+
+
+def release_of(banners: Iterable[Banner]) -> str:
+    """Return the release that one of a host's banners gives away (debian:bookworm), or ""."""
+    for banner in banners:
+        revision = _revision(banner)
+        if revision is not None:
+            return revision.release
+    return ""
+
+
+def _from_banner(knowledge: Knowledge, banner: Banner) -> Identity | None:
+    if not banner.product and not banner.cpes:
+        return None
+    product = _product(knowledge, banner)
+    if not product:
+        return None
+    version, windows = banner.version, False
+    if match := _MARIADB.match(version):
+        product, version = "mariadb", match[1]
+    elif version.lower().startswith("for_windows_"):
+        version, windows = version[len("for_windows_") :], True
+    build = distribution([banner.version, banner.extra_info])
+    revision = _revision(banner)
+    if _NO_VERSION.search(banner.product):
+        return Identity(product, "", build=build)
+    if revision is not None:
+        return Identity(
+            product, upstream(revision.version), revision, build=build, from_banner=True
+        )
+    cleaned = _clean(version, product)
+    return Identity(product, cleaned, build=build, windows=windows)
+
+
+def _clean(version: str, product: str) -> str:
+    """Return the upstream version in a banner's, "" if there is none that can be compared."""
+    named = re.sub(r"[ (]+(Debian|Ubuntu|Raspbian|FreeBSD)\b.*$", "", version, flags=re.IGNORECASE)
+    if product in {"mysql", "mariadb"}:  # 5.7.33-log, 8.0.32-0ubuntu0.22.04.2
+        named = re.sub(r"^(\d[\d.]*)-.*$", r"\1", named)
+    return named if versions.usable(named) else ""
+
+
+def _product(knowledge: Knowledge, banner: Banner) -> str:
+    for cpe in banner.cpes:
+        match = _CPE.match(cpe)
+        if match is None:
+            continue
+        alias = ":".join(_ESCAPE.sub(r"\1", part) for part in match.groups())
+        if product := knowledge.product("cpe", alias):
+            return product
+    words = banner.product.split()
+    # nmap adds words to some names ("Apache Tomcat/Coyote JSP engine"): the longest known wins.
+    for count in range(len(words), 0, -1):
+        if product := knowledge.product("name", " ".join(words[:count])):
+            return product
+    return ""
+
+
+def _revision(banner: Banner) -> Installed | None:
+    """Return the package that a banner names to the revision."""
+    if match := _OPENSSH_REVISION.match(banner.version):
+        version, family, revision = match[1], match[2].lower(), match[3]
+        named = _REVISION_DEBIAN.search(revision)
+        release = _DEBIAN.get(named[1], "") if named else _OPENSSH[family].get(version, "")
+        return (
+            release and Installed(f"{family}:{release}", "openssh", f"{version}-{revision}") or None
+        )
+    if match := _WHOLE_VERSION.search(banner.version):
+        version, revision = match.groups()
+        if ubuntu := _REVISION_UBUNTU.search(revision):
+            release = f"ubuntu:{_UBUNTU[ubuntu[1]]}" if ubuntu[1] in _UBUNTU else ""
+        elif debian := _REVISION_DEBIAN.search(revision):
+            release = f"debian:{_DEBIAN[debian[1]]}" if debian[1] in _DEBIAN else ""
+        else:
+            release = ""
+        if release:
+            kind = (
+                "mariadb" if "mariadb" in f"{banner.version} {banner.product}".lower() else "mysql"
+            )
+            return Installed(release, kind, f"{version}-{revision}")
+    return None
+
+
+def _components(banner: Banner) -> Iterator[Identity]:
+    build = distribution([banner.version, banner.extra_info])
+    for name, version in _COMPONENT.findall(banner.extra_info):
+        product = _EXTRA_NAMES.get(name.lower())
+        if product and versions.usable(version):
+            yield Identity(product, version, build=build, secondary=True)

@@ -1,0 +1,260 @@
+"""The knowledge base: which versions of which products have which vulnerability. Read only.
+
+One SQLite file, made by `vedette knowledge build` (see knowledge/build.py). All that is asked is
+one product, or one package: nothing of it is held in memory.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vedette.errors import KnowledgeError
+from vedette.risk import versions
+
+SCHEMA = 1
+BUNDLED = Path(__file__).with_name("data") / "seed.sqlite"
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE source (name TEXT PRIMARY KEY, date TEXT NOT NULL, records INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE product (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+-- kind: cpe (vendor:product), name (as nmap prints it), source (a source package)
+CREATE TABLE alias (kind TEXT, text TEXT, product INTEGER NOT NULL, PRIMARY KEY (kind, text)) WITHOUT ROWID;
+-- id: year * 10^8 + number. severity: CVSS base or null. kev: date added to CISA's catalogue.
+CREATE TABLE cve (id INTEGER PRIMARY KEY, severity REAL, vector TEXT NOT NULL, published TEXT NOT NULL,
+  kev TEXT, epss REAL, exploitation TEXT NOT NULL, flags TEXT NOT NULL);
+-- lo, hi: versions.key, null where open. exact: canonical versions between spaces, or null.
+-- platforms: one of these is needed, between spaces. certain: 0 where the record itself is vague.
+CREATE TABLE range (product INTEGER NOT NULL, cve INTEGER NOT NULL, lo BLOB, lo_included INTEGER NOT NULL,
+  hi BLOB, hi_included INTEGER NOT NULL, lo_text TEXT, hi_text TEXT, exact TEXT, strict INTEGER NOT NULL,
+  platforms TEXT, certain INTEGER NOT NULL);
+CREATE INDEX range_of_product ON range (product);
+-- The first fixed version of a branch: beats the ranges.
+CREATE TABLE good (product INTEGER, cve INTEGER, version TEXT, PRIMARY KEY (product, cve, version)) WITHOUT ROWID;
+-- release: debian:bookworm, ubuntu:jammy, ubuntu:esm-infra/xenial. shipped: version in its archive.
+-- complete: whether a CVE that has no row in fix is known not to affect the package.
+CREATE TABLE package (id INTEGER PRIMARY KEY, release TEXT, name TEXT, product INTEGER, shipped TEXT,
+  complete INTEGER NOT NULL, UNIQUE (release, name));
+-- state: fixed (from `version` on; key: versions.package_key), not_affected, open, possible
+CREATE TABLE fix (package INTEGER, cve INTEGER, state TEXT, version TEXT, key BLOB, word TEXT, source TEXT,
+  PRIMARY KEY (package, cve, source)) WITHOUT ROWID;
+"""
+
+
+def number_of(cve: str) -> int:
+    """Return the id of CVE-2024-6387 in the base. Raises ValueError."""
+    _, year, number = cve.split("-")
+    return int(year) * 10**8 + int(number)
+
+
+def name_of(number: int) -> str:
+    """Return CVE-2024-6387 for its id."""
+    return f"CVE-{number // 10**8}-{number % 10**8:04d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cve:
+    """What is known of one vulnerability, whatever it is found in.
+
+    severity: CVSS base score, None where nobody has given one. vector: CVSS, "" if unknown.
+    published, kev: dates, "" if unknown; kev "" also if it is not in CISA's catalogue. epss: 0 to
+    1. exploitation: none, poc, active, "" if unknown. flags: automatable, not_automatable, total,
+    partial, nuclei, ransomware, disputed, client_side.
+    """
+
+    name: str
+    severity: float | None
+    vector: str
+    published: str
+    kev: str
+    epss: float | None
+    exploitation: str
+    flags: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A version lies in a range of this CVE. platforms: it is affected on one of these only."""
+
+    cve: Cve
+    certain: bool
+    platforms: tuple[str, ...]
+    fixed_in: str
+    bounds: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What a distribution says of a CVE in one of its packages.
+
+    state: fixed, from `version` on; not_affected; open; possible (nobody has decided). word: the
+    distribution's own for it. installed_has_it: only with `fixed`.
+    """
+
+    cve: Cve
+    state: str
+    version: str
+    word: str
+    source: str
+    installed_has_it: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A source package of a release. shipped: "" if unknown. epoch: of its versions, or ""."""
+
+    id: int
+    release: str
+    name: str
+    product: str
+    shipped: str
+    complete: bool
+    epoch: str
+
+
+_PACKAGE = """SELECT id, release, name, product, shipped, complete,
+    (SELECT version FROM fix WHERE package = package.id AND instr(version, ':')
+     ORDER BY key DESC LIMIT 1) FROM package """
+
+
+class Knowledge:
+    """One base, open for reading. Thread-safe, as SQLite is."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises KnowledgeError for what is no base, or one of another schema."""
+        self.path = path
+        try:
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+            )
+            self.meta: Mapping[str, str] = dict(self._db.execute("SELECT key, value FROM meta"))
+            schema, self.built_at = int(self.meta["schema"]), float(self.meta["built_at"])
+        except (sqlite3.Error, KeyError, ValueError) as exc:
+            raise KnowledgeError(f"{path} is no knowledge base: {exc}") from exc
+        if schema != SCHEMA:
+            raise KnowledgeError(f"{path} has schema {schema}, this vedette reads {SCHEMA}")
+        self._products = {
+            number: name for number, name in self._db.execute("SELECT id, name FROM product")
+        }
+        self._numbers = {name: number for number, name in self._products.items()}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def sources(self) -> tuple[tuple[str, str, int], ...]:
+        """Return (name, date, records) of what it was built from."""
+        return tuple(self._db.execute("SELECT name, date, records FROM source ORDER BY name"))
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many rows there are of each kind."""
+        tables = ("product", "cve", "range", "package", "fix")
+        return {
+            table: self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
+            for table in tables
+        }
+
+    def product(self, kind: str, text: str) -> str:
+        """Return the product behind an alias ("" if there is none). kind: cpe, name, source."""
+        row = self._db.execute(
+            "SELECT product FROM alias WHERE kind = ? AND text = ?", (kind, text.lower())
+        ).fetchone()
+        return self._products[row[0]] if row else ""
+
+    def package(self, release: str, name: str) -> Package | None:
+        """Return what is known of a source package in a release (debian:bookworm)."""
+        row = self._db.execute(
+            _PACKAGE + "WHERE release = ? AND name = ?", (release, name)
+        ).fetchone()
+        return self._package(row) if row else None
+
+    def packages_of(self, release: str, product: str) -> tuple[Package, ...]:
+        """Return the packages of a product in a release."""
+        rows = self._db.execute(
+            _PACKAGE + "WHERE product = ? AND release = ?", (self._numbers.get(product), release)
+        )
+        return tuple(self._package(row) for row in rows)
+
+    def _package(self, row: tuple[Any, ...]) -> Package:
+        number, release, name, product, shipped, complete, versioned = row
+        epoch = (shipped or versioned or "").partition(":")
+        return Package(
+            number, release, name, self._products.get(product, ""), shipped or "", bool(complete),
+            epoch[0] if epoch[1] else "",
+        )  # fmt: skip
+
+    def matches(self, product: str, version: str) -> Iterator[Match]:
+        """Yield the ranges of a product in which a version lies, by its project's own order."""
+        full, base = versions.key(version), versions.key(versions.without_portable(version))
+        canonical = f" {versions.canonical(version)} "
+        rows = self._db.execute(
+            "SELECT lo, lo_included, hi, hi_included, lo_text, hi_text, exact, strict, platforms,"
+            " certain, cve.* FROM range JOIN cve ON cve.id = range.cve"
+            " WHERE product = ? AND (lo IS NULL OR lo <= ?) AND (hi IS NULL OR hi >= ?)"
+            " AND (exact IS NULL OR instr(exact, ?))",
+            (self._numbers.get(product), full, base, canonical),
+        )
+        for lo, lo_in, hi, hi_in, lo_text, hi_text, exact, strict, needs, certain, *cve in rows:
+            if exact is None:
+                # A bound that names no portable release (7.7) covers them all (7.7p1).
+                plain = not strict and hi_text and hi_text == versions.without_portable(hi_text)
+                upper = base if plain and hi_in else full
+                if lo is not None and (full < lo or (full == lo and not lo_in)):
+                    continue
+                if hi is not None and (upper > hi or (upper == hi and not hi_in)):
+                    continue
+            yield Match(
+                _cve(*cve),
+                bool(certain),
+                tuple((needs or "").split()),
+                hi_text if hi_text and not hi_in else "",
+                _bounds(lo_text, lo_in, hi_text, hi_in, exact),
+            )
+
+    def good(self, product: str, cve: str) -> tuple[str, ...]:
+        """Return the first fixed version of each branch, where the project tells them."""
+        rows = self._db.execute(
+            "SELECT version FROM good WHERE product = ? AND cve = ?",
+            (self._numbers.get(product), number_of(cve)),
+        )
+        return tuple(version for (version,) in rows)
+
+    def fixes(self, package: Package, installed: bytes, cves: frozenset[str]) -> Iterator[Fix]:
+        """Yield what is said of these CVEs, and of all that the installed version still lacks.
+
+        installed: versions.package_key.
+        """
+        wanted = ",".join(str(number_of(cve)) for cve in cves)
+        rows = self._db.execute(
+            "SELECT state, version, word, source, key <= ?1, cve.* FROM fix"  # noqa: S608 - numbers
+            " JOIN cve ON cve.id = fix.cve WHERE package = ?2 AND"
+            f" (fix.cve IN ({wanted}) OR state = 'open' OR (state = 'fixed' AND key > ?1))",
+            (installed, package.id),
+        )
+        for state, version, word, source, has_it, *cve in rows:
+            yield Fix(_cve(*cve), state, version or "", word or "", source, bool(has_it))
+
+
+@lru_cache(maxsize=512)
+def _cve(
+    number: int, severity: float | None, vector: str, published: str, kev: str | None,
+    epss: float | None, exploitation: str, flags: str,
+) -> Cve:  # fmt: skip
+    return Cve(
+        name_of(number), severity, vector, published, kev or "", epss, exploitation,
+        frozenset(flags.split()),
+    )  # fmt: skip
+
+
+def _bounds(
+    lo: str | None, lo_included: int, hi: str | None, hi_included: int, exact: str | None
+) -> str:
+    """Say a range in words: 2.4.49, from 8.6 before 9.8."""
+    if exact is not None or (lo and lo == hi):
+        return "listed by itself"
+    parts = [f"{'from' if lo_included else 'after'} {lo}"] if lo else []
+    parts += [f"{'up to' if hi_included else 'before'} {hi}"] if hi else []
+    return " ".join(parts) or "all versions"

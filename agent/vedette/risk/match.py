@@ -1,0 +1,288 @@
+"""Which vulnerabilities a service has, how sure that is, and which it only seems to have.
+
+The distribution's word decides where the package is known to the revision; upstream's ranges decide
+otherwise, and say "possible" where a distribution may have mended it under the same version.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from vedette.risk import identity, versions
+from vedette.risk.identity import Banner, Identity, Installed
+from vedette.risk.knowledge import Cve, Fix, Knowledge, Match, Package
+
+# Confidence in percent, after Greenbone's quality of detection and Vuls.
+TRACKER, CHANGELOG, EXACT, COMPONENT, UNKNOWN_BUILD = 97, 95, 80, 50, 30
+_INFERRED = 85  # at most, where the package was found by its version only
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A vulnerability that the service has, or may have. confidence: 0 to 100. why: words."""
+
+    cve: Cve
+    confidence: int
+    why: str
+    fixed_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """One that it seems to have by its version, but has not.
+
+    reason: fixed_by_distribution, not_affected, fixed_upstream, platform, disputed.
+    """
+
+    cve: Cve
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All that is known against one service. identities: what it was taken for."""
+
+    affected: tuple[Affected, ...] = ()
+    suppressed: tuple[Suppressed, ...] = ()
+    identities: tuple[Identity, ...] = ()
+
+
+def assess(
+    knowledge: Knowledge,
+    banner: Banner,
+    package: Installed | None = None,
+    *,
+    host_release: str = "",
+    own_build: bool = False,
+) -> Verdict:
+    """Judge one service.
+
+    host_release: what the host runs, as far as its other services or itself say (debian:bookworm).
+    own_build: the listening program belongs to no package.
+    """
+    identities = tuple(identity.identify(knowledge, banner, package))
+    affected: dict[str, Affected] = {}
+    suppressed: dict[str, Suppressed] = {}
+    for one in identities:
+        for found in _judge(knowledge, one, host_release, own_build=own_build):
+            if isinstance(found, Suppressed):
+                suppressed[found.cve.name] = found
+            elif (
+                found.cve.name not in affected
+                or affected[found.cve.name].confidence < found.confidence
+            ):
+                affected[found.cve.name] = found
+    return Verdict(
+        tuple(affected.values()),
+        tuple(one for name, one in suppressed.items() if name not in affected),
+        identities,
+    )
+
+
+def _judge(
+    knowledge: Knowledge, one: Identity, host_release: str, *, own_build: bool
+) -> Iterator[Affected | Suppressed]:
+    candidates = _candidates(knowledge, one)
+    packages = _packages(knowledge, one) if one.package else ()
+    if one.package and packages:
+        yield from _by_distribution(knowledge, one, one.package, packages, candidates)
+        return
+    confidence, why = _upstream_confidence(knowledge, one, host_release, own_build=own_build)
+    for cve, matches in candidates.items():
+        yield _by_upstream(knowledge, one, cve, matches, confidence, why)
+
+
+def _candidates(knowledge: Knowledge, one: Identity) -> Mapping[Cve, list[Match]]:
+    """Return the CVEs in whose ranges the version lies."""
+    found: dict[Cve, list[Match]] = {}
+    if one.version and versions.usable(one.version):
+        for match in knowledge.matches(one.product, one.version):
+            if one.product != "jenkins" or _same_track(one.version, match):
+                found.setdefault(match.cve, []).append(match)
+    return found
+
+
+def _same_track(version: str, match: Match) -> bool:
+    """Jenkins counts its weekly (2.442) and its long-term releases (2.426.3) separately."""
+    last = match.bounds.rpartition(" ")[2]
+    return not last[:1].isdigit() or last.count(".") == version.count(".")
+
+
+# ---- the distribution knows ----
+
+
+def _packages(knowledge: Knowledge, one: Identity) -> Sequence[Package]:
+    """Return what the base knows of this package: in its release, and in those that extend it."""
+    package = one.package
+    assert package is not None  # noqa: S101 - the caller's condition
+    releases = [package.release]
+    family, _, release = package.release.partition(":")
+    if family == "ubuntu":  # extended maintenance, in archives of its own
+        releases += [f"ubuntu:esm-infra/{release}", f"ubuntu:esm-apps/{release}"]
+    if one.from_banner:  # whose product is known, but not what the package is called
+        return [known for where in releases for known in knowledge.packages_of(where, one.product)]
+    found = [knowledge.package(where, package.name) for where in releases]
+    return [known for known in found if known is not None]
+
+
+def _by_distribution(
+    knowledge: Knowledge,
+    one: Identity,
+    package: Installed,
+    packages: Sequence[Package],
+    candidates: Mapping[Cve, list[Match]],
+) -> Iterator[Affected | Suppressed]:
+    names = frozenset(cve.name for cve in candidates)
+    said: dict[Cve, list[Fix]] = {}
+    for known in packages:
+        for fix in knowledge.fixes(known, _key(package, known), names):
+            said.setdefault(fix.cve, []).append(fix)
+    complete = any(known.complete for known in packages)
+    where = f"{package.name} {package.version} of {package.release}"
+    for cve in {**candidates, **said}:
+        matches, fixes = candidates.get(cve, []), said.get(cve, [])
+        reason = _excused(knowledge, one, cve, matches, windows=False)
+        states = {fix.state for fix in fixes}
+        lacking = [fix for fix in fixes if fix.state == "fixed" and not fix.installed_has_it]
+        if any(fix.installed_has_it for fix in fixes) or cve.name in package.fixed:
+            reason = "fixed_by_distribution"
+        elif "not_affected" in states:
+            reason = "not_affected"
+        elif lacking:
+            fix = min(lacking, key=lambda fix: fix.source == "changelog")
+            confidence = CHANGELOG if fix.source == "changelog" or one.from_banner else TRACKER
+            yield _affected(cve, confidence, f"{where} lacks the fix", fix.version, package)
+            continue
+        elif "open" in states:
+            word = next(fix.word for fix in fixes if fix.state == "open")
+            why = f"{where}: no fix yet ({word})"
+            yield _affected(cve, CHANGELOG if one.from_banner else TRACKER, why, "", package)
+            continue
+        elif not fixes and complete and not reason:
+            reason = "not_affected"
+        if reason:
+            if matches:  # else nothing but the distribution ever spoke of it
+                yield Suppressed(cve, reason)
+            continue
+        why = f"{where}: {_undecided(fixes, matches)}"
+        yield Affected(cve, UNKNOWN_BUILD, why, _fixed_in(matches))
+
+
+def _undecided(fixes: Sequence[Fix], matches: Sequence[Match]) -> str:
+    if fixes:
+        return f"the distribution has not decided ({fixes[0].word})"
+    bounds = matches[0].bounds if matches else ""
+    return (
+        f"its upstream version is in the range ({bounds}), but the distribution may have mended it:"
+        " the knowledge of its fixes is not complete"
+    )
+
+
+def _affected(cve: Cve, confidence: int, why: str, fixed_in: str, package: Installed) -> Affected:
+    if cve.name.startswith("CVE") and "client_side" in cve.flags:
+        return Affected(cve, UNKNOWN_BUILD, f"{why}; in its client, not in the server", fixed_in)
+    if package.inferred:
+        return Affected(cve, min(confidence, _INFERRED), f"{why} (by its version)", fixed_in)
+    return Affected(cve, confidence, why, fixed_in)
+
+
+def _key(package: Installed, known: Package) -> bytes:
+    version = package.version
+    if known.epoch and ":" not in version:  # banners leave it out
+        version = f"{known.epoch}:{version}"
+    return versions.package_key(version, versions.syntax_of(known.release))
+
+
+# ---- upstream's ranges decide ----
+
+
+def _upstream_confidence(
+    knowledge: Knowledge, one: Identity, host_release: str, *, own_build: bool
+) -> tuple[int, str]:
+    """Say how sure a range makes, for a program that may or may not be a distribution's build."""
+    version = f"{one.product} {one.version}"
+    if one.package is not None:
+        label = f"{one.package.name} {one.package.version} of {one.package.release}"
+        return UNKNOWN_BUILD, f"{label}: nothing is known of this distribution's fixes"
+    if one.secondary:
+        sure = UNKNOWN_BUILD if one.build else COMPONENT
+        return sure, f"{version} is named beside the service"
+    if one.build:
+        return UNKNOWN_BUILD, f"{version}, built by {one.build}, revision unknown"
+    if not own_build and _ships(knowledge, one, host_release):
+        return UNKNOWN_BUILD, f"{version} is what {host_release} ships, revision unknown"
+    return EXACT, f"{version} exactly, no distribution package"
+
+
+def _ships(knowledge: Knowledge, one: Identity, release: str) -> bool:
+    """Whether this is the version of the host's own distribution."""
+    here = versions.key(one.version) if one.version else b""
+    return bool(release) and any(
+        known.shipped and versions.key(identity.upstream(known.shipped)) == here
+        for known in knowledge.packages_of(release, one.product)
+    )
+
+
+def _by_upstream(
+    knowledge: Knowledge, one: Identity, cve: Cve, matches: list[Match], confidence: int, why: str
+) -> Affected | Suppressed:
+    reason = _excused(knowledge, one, cve, matches, windows=one.windows)
+    if reason:
+        return Suppressed(cve, reason)
+    # The strongest statement counts.
+    best = max(matches, key=lambda match: (match.certain, not _foreign(match, one.windows)))
+    if not best.certain:
+        confidence, why = min(confidence, UNKNOWN_BUILD), f"{why}; its range is vague"
+    elif _foreign(best, one.windows):
+        confidence = min(confidence, UNKNOWN_BUILD)
+        why = f"{why}; only on {', '.join(best.platforms[:2])}"
+    elif "client_side" in cve.flags:
+        confidence, why = min(confidence, UNKNOWN_BUILD), f"{why}; in its client, not in the server"
+    return Affected(cve, confidence, f"{why}; affected: {best.bounds}", _fixed_in(matches))
+
+
+def _fixed_in(matches: Iterable[Match]) -> str:
+    return next((match.fixed_in for match in matches if match.fixed_in), "")
+
+
+# ---- what excuses a service, whoever decides ----
+
+
+def _excused(
+    knowledge: Knowledge, one: Identity, cve: Cve, matches: Sequence[Match], *, windows: bool
+) -> str:
+    """Return why the ranges do not hold for this service, "" if they do."""
+    if "disputed" in cve.flags and not cve.kev:
+        return "disputed"
+    if matches and one.version and _mended_branch(knowledge, one, cve):
+        return "fixed_upstream"
+    if matches and all(_impossible(match, windows=windows) for match in matches):
+        return "platform"
+    return ""
+
+
+def _mended_branch(knowledge: Knowledge, one: Identity, cve: Cve) -> bool:
+    here = versions.key(one.version)
+    return any(
+        versions.branch(version) == versions.branch(one.version) and here >= versions.key(version)
+        for version in knowledge.good(one.product, cve.name)
+    )
+
+
+_WINDOWS = ("o:microsoft:", "tsw:windows")
+
+
+def _impossible(match: Match, *, windows: bool) -> bool:
+    """Whether all platforms that a range needs are of the other kind."""
+    systems = [platform for platform in match.platforms if platform.startswith(("o:", "tsw:"))]
+    if len(systems) < len(match.platforms) or not systems:
+        return False
+    on_windows = [platform.startswith(_WINDOWS) for platform in systems]
+    return not any(on_windows) if windows else all(on_windows)
+
+
+def _foreign(match: Match, windows: bool) -> bool:  # noqa: FBT001 - a fact, not a switch
+    """Whether a range needs a platform of which nobody knows whether it is there."""
+    if not match.platforms:
+        return False
+    fitting = ("o:linux:", "o:debian:", "o:canonical:") if not windows else _WINDOWS
+    return not any(platform.startswith(fitting) for platform in match.platforms)
