@@ -13,7 +13,8 @@ class Rule:
     """One weakness.
 
     services: nmap's names of those that have it. wider_than_loopback: it is none on loopback.
-    public_only: it is one on public addresses alone.
+    public_only: it is one on public addresses alone. automatable: an attack on it needs nobody's
+    attention. total: who uses it controls the service.
     """
 
     id: str
@@ -24,6 +25,8 @@ class Rule:
     services: frozenset[str]
     wider_than_loopback: bool = False
     public_only: bool = False
+    automatable: bool = False
+    total: bool = False
 
 
 RULES = (
@@ -93,6 +96,8 @@ RULES = (
         0.6,
         frozenset({"docker", "kubelet", "etcd-client", "epmd", "jdwp", "java-rmi", "ajp13"}),
         wider_than_loopback=True,
+        automatable=True,
+        total=True,
     ),
     Rule(
         "RULE-EXPOSED-DATASTORE",

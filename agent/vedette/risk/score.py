@@ -5,24 +5,36 @@ it). Confidence stands beside the score and is never multiplied in. After Greenb
 detection, only what is at least 70 % sure counts; the rest is listed as possible.
 """
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Literal
 
-from vedette.risk import rules
+from vedette.risk import match, rules
+from vedette.risk.identity import Banner, Installed
+from vedette.risk.knowledge import Cve, Knowledge
 
-Exposure = Literal["loopback", "private", "public"]
+Exposure = Literal["loopback", "bridge", "private", "public"]
 
 LEVELS = ("none", "low", "medium", "high", "critical")
 
 COUNTING_CONFIDENCE = 70
 _PROBED, _PORT_NUMBER_ONLY = 80, 30
 
-_REACH: Mapping[str, float] = {"loopback": 0.0, "private": 0.7, "public": 1.0}
+_REACH: dict[str, float] = {"loopback": 0.0, "bridge": 0.35, "private": 0.7, "public": 1.0}
+_LOCAL_REACH = 0.2  # at most, for what only a user of this host can do
+_REACH_OF_KEV = 0.7  # from where on a flaw that is used in the wild is critical
+_KEV_FLOOR = 9.0
 
 # Any open port is something to attack, with nothing known against it.
 _SURFACE_SEVERITY, _SURFACE_THREAT = 2.0, 0.15
+
+_UNSCORED = 5.0  # severity of a CVE to which nobody has given one
+_NEW_DAYS = 30
+NEXT_UPGRADE = 9999  # days: there is no deadline but that
 
 
 def exposure_of(address: IPv4Address | IPv6Address) -> Exposure:
@@ -48,38 +60,57 @@ def calculate_risk_score(
     transport: str = "tcp",
     probed: bool = True,
     address: str = "",
+    banner: Banner | None = None,
+    package: Installed | None = None,
+    own_build: bool = False,
+    host_release: str = "",
+    knowledge: Knowledge | None = None,
+    now: float | None = None,
 ) -> dict[str, Any]:
     """Return how risky an open port is, and why.
 
     port, transport: where. service: nmap's service name. exposure: from where it can be reached.
     probed: the service answered a probe; else its name is guessed from the port number, and what
-    follows from it is only possible. address: only for the words.
+    follows from it is only possible. address: only for the words. banner: what it answered.
+    package: what it was installed from; own_build: from no package. host_release: what the host
+    runs (debian:bookworm). knowledge: the base of vulnerabilities; without one, rules alone count.
+    now: Unix seconds.
 
     The dictionary: {"score": 0.0 to 10.0, "level": str, "confidence": 0 to 100, "reasons": [str],
-    "findings": [finding], "possible": [finding]}, a finding being {"finding": rule's id, "title",
-    "advice", "score", "level", "severity", "threat", "exposure", "confidence", "reasons": [str]}.
-    Both lists are sorted, the worst first.
+    "findings": [finding], "possible": [finding], "suppressed": [{"finding", "reason"}]}, a finding
+    being {"finding": CVE or rule's id, "title", "advice", "score", "level", "severity", "threat",
+    "exposure", "confidence", "known_exploited": bool, "due_days": 3, 14, 60 or 9999 (with the next
+    upgrade), "fixed_in": version or "", "reasons": [str]}. Both lists are sorted, the worst first.
     """
-    confidence = _PROBED if probed else _PORT_NUMBER_ONLY
     where = f"{exposure} address{f' {address}' if address else ''}"
+    confidence = _PROBED if probed else _PORT_NUMBER_ONLY
     known = (
         f"{service} answered" if probed else f"{service} is guessed from port {transport}/{port}"
     )
-    found = sorted(
-        (
-            _finding(rule, exposure, confidence, where, known)
-            for rule in rules.matching(service, exposure)
-        ),
-        key=lambda finding: (-finding["score"], finding["finding"]),
-    )
+    found = [
+        _rule_finding(rule, exposure, confidence, where, known)
+        for rule in rules.matching(service, exposure)
+    ]
+    verdict = match.Verdict()
+    if knowledge is not None:
+        verdict = match.assess(
+            knowledge,
+            banner if banner is not None and probed else Banner(),
+            package,
+            host_release=host_release,
+            own_build=own_build,
+        )
+    today = time.time() if now is None else now
+    found += [_cve_finding(one, exposure, where, today) for one in verdict.affected]
+    found.sort(key=lambda finding: (-finding["score"], finding["finding"]))
     findings = [f for f in found if f["confidence"] >= COUNTING_CONFIDENCE]
     possible = [f for f in found if f["confidence"] < COUNTING_CONFIDENCE]
-    surface = _score(_SURFACE_SEVERITY, _SURFACE_THREAT, exposure)
-    score = max([surface, *(f["score"] for f in findings)])
+    surface = _score(_SURFACE_SEVERITY, _threat(_SURFACE_THREAT), _REACH[exposure])
+    score = max(surface, port_score([f["score"] for f in findings]))
     reasons = [reason for f in findings for reason in f["reasons"]]
     if not findings:
-        product = _product(surface, _SURFACE_SEVERITY, _SURFACE_THREAT, exposure)
-        reasons = [f"{product}: an open port on a {where}; no rule applies to {service}"]
+        product = _product(surface, _SURFACE_SEVERITY, _threat(_SURFACE_THREAT), _REACH[exposure])
+        reasons = [f"{product}: an open port on a {where}; nothing is known against {service}"]
     reasons += [f"possible, not counted: {f['reasons'][0]}" for f in possible]
     return {
         "score": score,
@@ -88,15 +119,20 @@ def calculate_risk_score(
         "reasons": reasons,
         "findings": findings,
         "possible": possible,
+        "suppressed": [
+            {"finding": one.cve.name, "reason": one.reason}
+            for one in sorted(verdict.suppressed, key=lambda one: one.cve.name)
+        ],
     }
 
 
-def _finding(
+def _rule_finding(
     rule: rules.Rule, exposure: Exposure, confidence: int, where: str, known: str
 ) -> dict[str, Any]:
-    score = _score(rule.severity, rule.threat, exposure)
-    product = _product(score, rule.severity, rule.threat, exposure)
-    sureness = f"confidence {confidence}: {known}"
+    threat, reach = _threat(rule.threat), _REACH[exposure]
+    score = _score(rule.severity, threat, reach)
+    product = _product(score, rule.severity, threat, reach)
+    reason = f"{product} ({where}): {rule.title}; confidence {confidence}: {known}; {rule.advice}"
     return {
         "finding": rule.id,
         "title": rule.title,
@@ -104,11 +140,145 @@ def _finding(
         "score": score,
         "level": level_of(score),
         "severity": rule.severity,
-        "threat": _threat(rule.threat),
-        "exposure": _exposure(exposure),
+        "threat": threat,
+        "exposure": _exposure(reach),
         "confidence": confidence,
-        "reasons": [f"{product} ({where}): {rule.title}; {sureness}; {rule.advice}"],
+        "known_exploited": False,
+        "due_days": deadline(
+            kev=False,
+            public=exposure == "public",
+            automatable=rule.automatable,
+            total=rule.total,
+        ),
+        "fixed_in": "",
+        "reasons": [reason],
     }
+
+
+def _cve_finding(one: match.Affected, exposure: Exposure, where: str, now: float) -> dict[str, Any]:
+    cve = one.cve
+    severity = _UNSCORED if cve.severity is None else cve.severity
+    likelihood, threat_words = _likelihood(cve, now)
+    reach = _reach(cve, exposure)
+    threat = _threat(likelihood)
+    score = _score(severity, threat, reach)
+    product = _product(score, severity, threat, reach, threat_words)
+    if (
+        cve.kev
+        and one.confidence >= COUNTING_CONFIDENCE
+        and _REACH[exposure] >= _REACH_OF_KEV
+        and score < _KEV_FLOOR
+    ):
+        product = f"{_KEV_FLOOR:.1f}, raised from {product}"
+        score = _KEV_FLOOR
+    unscored = "; nobody has given it a severity" if cve.severity is None else ""
+    fixed = f"; fixed in {one.fixed_in}" if one.fixed_in else ""
+    advice = f"upgrade to {one.fixed_in}" if one.fixed_in else "upgrade, or restrict who reaches it"
+    return {
+        "finding": cve.name,
+        "title": f"{cve.name}{' (known exploited)' if cve.kev else ''}",
+        "advice": advice,
+        "score": score,
+        "level": level_of(score),
+        "severity": severity,
+        "threat": threat,
+        "exposure": _exposure(reach),
+        "confidence": one.confidence,
+        "known_exploited": bool(cve.kev),
+        "due_days": deadline(
+            kev=bool(cve.kev),
+            public=exposure == "public",
+            automatable=_automatable(cve),
+            total=_total(cve),
+        ),
+        "fixed_in": one.fixed_in,
+        "reasons": [
+            f"{product} ({where}); confidence {one.confidence}: {one.why}{unscored}{fixed}"
+        ],
+    }
+
+
+def _likelihood(cve: Cve, now: float) -> tuple[float, str]:
+    """Return how likely a CVE is used, 0 to 1, and by what that is known."""
+    if cve.kev:
+        ransomware = ", ransomware" if "ransomware" in cve.flags else ""
+        return 1.0, f"CISA KEV since {cve.kev}{ransomware}"
+    if cve.exploitation == "active":
+        maturity, words = 0.6, "exploited"
+    elif cve.exploitation == "poc" or "nuclei" in cve.flags:
+        maturity, words = 0.4, "public proof of concept"
+    elif cve.epss is None and _age_days(cve, now) < _NEW_DAYS:
+        maturity, words = 0.3, "new"
+    else:
+        maturity, words = 0.15, "no exploit known"
+    if cve.epss is None:
+        return maturity, words
+    ranked = cve.epss**0.35
+    return (maturity, words) if maturity >= ranked else (ranked, f"EPSS {cve.epss:.3g}")
+
+
+def _age_days(cve: Cve, now: float) -> float:
+    if not cve.published:
+        return math.inf
+    published = datetime.fromisoformat(f"{cve.published}T00:00:00+00:00")
+    return (now - published.timestamp()) / 86_400
+
+
+def _reach(cve: Cve, exposure: Exposure) -> float:
+    """Who can use it: not everybody who reaches the port, where that is not enough."""
+    reach = _REACH[exposure]
+    vector = f"/{cve.vector}/"
+    if "/AV:L/" in vector or "/AV:P/" in vector:
+        return min(reach, _LOCAL_REACH)
+    return reach * 0.5 if any(ui in vector for ui in ("/UI:R/", "/UI:P/", "/UI:A/")) else reach
+
+
+def _automatable(cve: Cve) -> bool:
+    """CISA's word, else what the vector says."""
+    if cve.flags & {"automatable", "not_automatable"}:
+        return "automatable" in cve.flags
+    vector = f"/{cve.vector}/"
+    return all(part in vector for part in ("/AV:N/", "/AC:L/")) and (
+        ("/PR:N/" in vector and "/UI:N/" in vector) or "/Au:N/" in vector
+    )
+
+
+def _total(cve: Cve) -> bool:
+    if cve.flags & {"total", "partial"}:
+        return "total" in cve.flags
+    vector = f"/{cve.vector}/"
+    return any(
+        all(part in vector for part in parts)
+        for parts in (("/C:H/", "/I:H/"), ("/C:C/", "/I:C/"), ("/VC:H/", "/VI:H/"))
+    )
+
+
+def deadline(*, kev: bool, public: bool, automatable: bool, total: bool) -> int:
+    """Return the days until it must be mended, by CISA's BOD 26-04; 9999: with the next upgrade.
+
+    automatable: reconnaissance to exploitation can be automated. total: it gives full control.
+    """
+    if kev and public:
+        return 3 if automatable or total else 14
+    if kev:
+        return 3 if automatable and total else 14
+    if public:
+        return {0: 14, 1: 14, 2: 3}[automatable + total]
+    return 60 if automatable else NEXT_UPGRADE
+
+
+def port_score(scores: Sequence[float]) -> float:
+    """Return a port's score: its worst finding, and a little for further ones of 4 and more."""
+    if not scores:
+        return 0.0
+    ordered = sorted(scores, reverse=True)
+    further = sum(1 for score in ordered[1:] if score >= 4)  # noqa: PLR2004 - medium
+    return float(
+        min(
+            Decimal(10),
+            _rounded(Decimal(str(ordered[0])) + Decimal(str(0.3 * math.log10(1 + further)))),
+        )
+    )
 
 
 def host_score(port_scores: list[float]) -> float:
@@ -125,22 +295,22 @@ def _threat(likelihood: float) -> float:
     return float(Decimal("0.35") + Decimal("0.65") * Decimal(str(likelihood)))
 
 
-def _exposure(exposure: Exposure) -> float:
-    return float(Decimal("0.4") + Decimal("0.6") * Decimal(str(_REACH[exposure])))
+def _exposure(reach: float) -> float:
+    return float(Decimal("0.4") + Decimal("0.6") * Decimal(str(reach)))
 
 
-def _score(severity: float, likelihood: float, exposure: Exposure) -> float:
-    # Decimals, half up: 4.45 is 4.5 for everybody who checks the sum by hand.
-    exact = (
-        Decimal(str(severity))
-        * Decimal(str(_threat(likelihood)))
-        * Decimal(str(_exposure(exposure)))
-    )
-    return float(min(Decimal(10), exact.quantize(Decimal("0.1"), ROUND_HALF_UP)))
+def _score(severity: float, threat: float, reach: float) -> float:
+    exact = Decimal(str(severity)) * Decimal(str(threat)) * Decimal(str(_exposure(reach)))
+    return float(min(Decimal(10), _rounded(exact)))
 
 
-def _product(score: float, severity: float, likelihood: float, exposure: Exposure) -> str:
+def _rounded(exact: Decimal) -> Decimal:
+    # Half up: 4.45 is 4.5 for everybody who checks the sum by hand.
+    return exact.quantize(Decimal("0.1"), ROUND_HALF_UP)
+
+
+def _product(score: float, severity: float, threat: float, reach: float, why: str = "") -> str:
     return (
-        f"{score:.1f} = severity {severity:.1f} x threat {_threat(likelihood):.2f}"
-        f" x exposure {_exposure(exposure):.2f}"
+        f"{score:.1f} = severity {severity:.1f} x threat {threat:.2f}{f' ({why})' if why else ''}"
+        f" x exposure {_exposure(reach):.2f}"
     )

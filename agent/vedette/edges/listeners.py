@@ -1,0 +1,101 @@
+"""What `vedette inventory` found out: which package listens where.
+
+The file is written by a privileged one-shot; whoever reads it trusts its directory, not its form.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from vedette.errors import BadOutput, NotReady
+from vedette.risk.identity import Installed
+from vedette.scanned import Address
+
+_LIMIT = 16 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening socket. address: None for all. package: None where none owns the program.
+
+    own_build: whether the program is known, and belongs to no package.
+    """
+
+    address: Address | None
+    transport: str
+    port: int
+    process: str
+    executable: str
+    package: Installed | None
+    own_build: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All of a host. generated: Unix seconds. release: debian:bookworm, "" if unknown."""
+
+    generated: float
+    release: str
+    listeners: tuple[Listener, ...]
+
+    def behind(self, address: Address, transport: str, port: int) -> Listener | None:
+        """Return what listens there: on this very address, else on all of them."""
+        here = [one for one in self.listeners if (one.transport, one.port) == (transport, port)]
+        for wanted in (address, None):
+            for one in here:
+                if one.address == wanted:
+                    return one
+        return None
+
+
+def read(path: Path) -> Inventory:
+    """Read the file. Raises NotReady if there is none, BadOutput if it is damaged."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LIMIT + 1)
+    except OSError as exc:
+        raise NotReady(f"{path} cannot be read: {exc.strerror}") from exc
+    if len(content) > _LIMIT:
+        raise BadOutput(f"{path} is larger than {_LIMIT >> 20} MiB")
+    try:
+        return parse(json.loads(content))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+        raise BadOutput(f"{path} is no list of listeners: {exc!r}") from exc
+
+
+def parse(document: Mapping[str, Any]) -> Inventory:
+    """Return the inventory in a document. Raises KeyError, TypeError, ValueError."""
+    release = _release(document)
+    rows = [_listener(row, release) for row in document["listeners"]]
+    return Inventory(float(document["generated"]), release, tuple(rows))
+
+
+def _release(where: Mapping[str, Any]) -> str:
+    distribution, release = where.get("distribution"), where.get("release")
+    return f"{distribution}:{release}" if distribution and release else ""
+
+
+def _listener(row: Mapping[str, Any], release: str) -> Listener:
+    name = row.get("source_package") or row.get("package") or ""
+    version = row.get("version") or ""
+    where = _release(row) or release  # that of a container, else the host's
+    executable = str(row.get("executable") or "")
+    text = str(row["address"]).partition("%")[0].strip("[]")
+    address = None if text in {"", "*"} else ip_address(text)
+    package = None
+    if name and version and where:
+        package = Installed(
+            where, str(name), str(version), replaced=bool(row.get("stale_executable"))
+        )
+    return Listener(
+        address=None if address is None or address.is_unspecified else address,
+        transport=str(row["transport"]),
+        port=int(row["port"]),
+        process=str(row.get("process") or ""),
+        executable=executable,
+        package=package,
+        own_build=bool(executable) and not name,
+    )
