@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JobError as exc:
         print(f"vedette: {exc}", file=sys.stderr)
         return EX_FAILED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_FAILED
     return code
 
 
@@ -75,6 +78,7 @@ def _flags(given: argparse.Namespace) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from vedette import cli_knowledge  # noqa: PLC0415
     from vedette.option import allowed  # noqa: PLC0415
     from vedette.settings import DEFAULT_FILE, all_leaves  # noqa: PLC0415
 
@@ -120,6 +124,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     scan.add_argument(
         "--deep", action="store_true", help="take minutes to identify what stays unknown"
+    )
+    assess = add(
+        "assess", _assess, "List all that is known against what listens, worst first.",
+        formats=("table", "json"),
+    )  # fmt: skip
+    assess.add_argument(
+        "--nmap-xml", type=Path, metavar="FILE",
+        help="judge this report of `nmap -sV -oX` instead of scanning this host",
+    )  # fmt: skip
+    assess.add_argument(
+        "--listeners", type=Path, metavar="FILE",
+        help="with --nmap-xml: what `vedette inventory` wrote on that host",
+    )  # fmt: skip
+    assess.add_argument(
+        "--knowledge", type=Path, metavar="FILE", help="this base instead of the newest one here"
+    )
+    cli_knowledge.add_to(
+        commands.add_parser("knowledge", help="Make or show the base of vulnerabilities."), common
     )
     report = add(
         "report", _report, "Run every job once and write the page as one HTML file.",
@@ -253,14 +275,9 @@ def _run_jobs(settings: Any, only: str | None) -> tuple[Any, bool]:
 
 
 def _scan(given: argparse.Namespace, settings: Any) -> int:
-    from vedette import log, targets, terminal  # noqa: PLC0415
+    from vedette import targets, terminal  # noqa: PLC0415
     from vedette.edges import host  # noqa: PLC0415
-    from vedette.history import History  # noqa: PLC0415
-    from vedette.job import Context  # noqa: PLC0415
-    from vedette.jobs import scan as job  # noqa: PLC0415
-    from vedette.store import Store  # noqa: PLC0415
 
-    log.start(settings.log_level, settings.log_format)
     own = {a.address for a in host.addresses()}
     try:
         networks = [targets.parse(text) for text in given.target]
@@ -275,6 +292,25 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
         options = replace(
             options, networks=tuple(networks), this_host=False, allow_public=given.allow_public
         )
+    scan = _scanned(settings, options)
+    if given.format == "json":
+        from vedette.publish.inventory import scan_as_json  # noqa: PLC0415
+
+        print(json.dumps(scan_as_json(scan), default=str, indent=2))
+    else:
+        terminal.print_scan(scan)
+    return 0
+
+
+def _scanned(settings: Any, options: Any) -> Any:
+    """Scan once, without a history; return the snapshot."""
+    from vedette import log, terminal  # noqa: PLC0415
+    from vedette.history import History  # noqa: PLC0415
+    from vedette.job import Context  # noqa: PLC0415
+    from vedette.jobs import scan as job  # noqa: PLC0415
+    from vedette.store import Store  # noqa: PLC0415
+
+    log.start(settings.log_level, settings.log_format)
     with terminal.progress("scan") as tell:
         context: Context[Any] = Context(
             previous=None,
@@ -285,12 +321,40 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
             now=time.time,
         )
         *_, scan = job.observe(options, context)
-    if given.format == "json":
-        from vedette.publish.inventory import scan_as_json  # noqa: PLC0415
+    return scan
 
-        print(json.dumps(scan_as_json(scan), default=str, indent=2))
+
+def _assess(given: argparse.Namespace, settings: Any) -> int:
+    from vedette import assess, terminal  # noqa: PLC0415
+    from vedette.edges import packages  # noqa: PLC0415
+    from vedette.risk.knowledge import Knowledge, open_newest  # noqa: PLC0415
+
+    options = settings.jobs["scan"]
+    if given.nmap_xml is None:
+        if given.listeners is not None:
+            options = replace(options, listeners_file=given.listeners)
+        if given.knowledge is not None:
+            Knowledge(given.knowledge).close()  # who names one wants no other
+            options = replace(options, knowledge_file=given.knowledge)
+        document = assess.of_ports(_scanned(settings, options).ports)
     else:
-        terminal.print_scan(scan)
+        try:
+            report = given.nmap_xml.read_bytes()
+        except OSError as exc:
+            print(f"vedette: {given.nmap_xml}: {exc.strerror}", file=sys.stderr)
+            return EX_FAILED
+        inventory = packages.read(given.listeners) if given.listeners else None
+        if given.knowledge is not None:
+            base = Knowledge(given.knowledge)
+        else:
+            base, problems = open_newest([options.knowledge_file])
+            for problem in problems:
+                print(f"vedette: {problem}", file=sys.stderr)
+        document = assess.of_report(report, inventory, base, time.time())
+    if given.format == "json":
+        print(json.dumps(document, indent=2))
+    else:
+        terminal.print_findings(document)
     return 0
 
 

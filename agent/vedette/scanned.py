@@ -1,11 +1,13 @@
 """The snapshot of the scan job. It stands outside `jobs/` because other jobs build on it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 Address = IPv4Address | IPv6Address
+
+CHANGES = ("opened", "closed", "service_changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,22 @@ class Service:
     tunnel: str = ""
     probed: bool = False
     cpes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The source package behind a listener, from its package manager.
+
+    release: debian:bookworm. fixed: CVEs that its own changelog says it has fixed. inferred: found
+    by its version, not by the listening process. replaced: the running program is no longer it.
+    """
+
+    release: str
+    name: str
+    version: str
+    fixed: frozenset[str] = frozenset()
+    inferred: bool = False
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +66,15 @@ class Port:
         return f"{self.address} {self.transport}/{self.number}"
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What part of the knowledge base comes from. date: YYYY-MM-DD, "" if unknown."""
+
+    name: str
+    date: str
+    records: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """What is open on the scanned hosts.
@@ -55,7 +82,8 @@ class Scan:
     addresses: the hosts that are up, sorted. targets: how many were asked. ports: sorted.
     missing: {address: expected ports that are not open, "tcp/22"}. changes: {opened, closed,
     service_changed: count since the agent's start}. details: {port's key: what the next scan wants
-    to know of this one}. settled: services are identified, not only ports swept.
+    to know of this one}. settled: services are identified, not only ports swept. findings_since:
+    {name of a confirmed finding (finding_key): Unix seconds}. sources: what risks were judged by.
     """
 
     targets: int
@@ -65,6 +93,8 @@ class Scan:
     changes: Mapping[str, int]
     details: Mapping[str, Mapping[str, Any]]
     settled: bool
+    findings_since: Mapping[str, float] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
 
     def open_ports(self, address: Address, transport: str = "tcp") -> tuple[int, ...]:
         """The numbers of the open ports there, sorted."""
@@ -73,3 +103,8 @@ class Scan:
             for port in self.ports
             if port.address == address and port.transport == transport
         )
+
+
+def finding_key(port: str, finding: str) -> str:
+    """Return the name under which history knows a finding; port: Port.key."""
+    return f"{port} {finding}"

@@ -1,7 +1,8 @@
 """What the commands print: tables and progress bars on a terminal, plain text elsewhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vedette.edges import nmap
+from vedette.risk.score import NEXT_UPGRADE
 from vedette.scanned import Scan
 from vedette.selfcheck import Check
 
@@ -53,6 +55,27 @@ def print_scan(scan: Scan) -> None:
     ]
     columns = ("RISK", "ADDRESS", "PORT", "SERVICE", "VERSION", "PROGRAM", "WHY")
     print_table(f"{len(rows)} open ports on {len(scan.addresses)} hosts", columns, rows)
+
+
+def print_findings(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print what `assess` found, the worst first, and how much it has left out."""
+    rows = [
+        (
+            Text(f"{row['score']:.1f} {row['severity']}", _COLOURS[row["severity"]]),
+            f"{row['address']} {row['port']}/{row['transport']}",
+            row["finding"],
+            f"{row['status']} {row['confidence']} %",
+            "next upgrade" if row["due_days"] == NEXT_UPGRADE else f"{row['due_days']} days",
+            row["fixed_in"],
+            "; ".join(row["reasons"]),
+        )
+        for row in document["findings"]
+    ]
+    columns = ("RISK", "WHERE", "FINDING", "STATUS", "DUE", "FIXED IN", "WHY")
+    left_out = len(document["suppressed"])
+    print_table(
+        f"{len(rows)} findings; {left_out} left out as fixed or not affected", columns, rows
+    )
 
 
 def print_checks(checks: Sequence[Check]) -> None:

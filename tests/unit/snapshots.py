@@ -3,12 +3,13 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+from tests.unit.bases import apache
 from vedette.edges.host import Counters, Filesystem, InterfaceAddress, InterfaceCounters
 from vedette.jobs.fingerprint import Fingerprint, Guess
 from vedette.jobs.sniff import Sniff
 from vedette.jobs.stats import Stats
 from vedette.risk.score import Exposure, calculate_risk_score
-from vedette.scanned import Address, Port, Scan, Service
+from vedette.scanned import Address, Port, Scan, Service, Source, finding_key
 
 V4, V6 = IPv4Address("192.0.2.10"), IPv6Address("2001:db8::10")
 PUBLIC, LOOPBACK = IPv4Address("8.8.8.8"), IPv4Address("127.0.0.1")
@@ -43,7 +44,7 @@ def port(
         expected=expected,
         risk=calculate_risk_score(
             number, service.name, exposure=exposure, transport=transport,
-            probed=service.probed, address=str(address),
+            probed=service.probed, address=str(address), banner=service, knowledge=apache(),
         ),
     )  # fmt: skip
 
@@ -58,6 +59,11 @@ def scan_of(*ports: Port, **changes: Any) -> Scan:
         "changes": {"opened": 0, "closed": 0, "service_changed": 0},
         "details": {},
         "settled": True,
+        "findings_since": {
+            finding_key(p.key, finding["finding"]): p.first_seen
+            for p in ports
+            for finding in p.risk["findings"]
+        },
     }
     return Scan(**{**values, **changes})
 
@@ -69,11 +75,13 @@ SCAN = scan_of(
     port(V4, 23, TELNET, expected=False),
     port(V4, 443, HTTPS, process="nginx", expected=True),
     port(V4, 2121, GUESSED_FTP, expected=False),
+    port(V4, 80, Service("http", "Apache httpd", "2.4.49", probed=True), expected=False),
     port(V4, 161, Service("snmp", probed=True), transport="udp", expected=False),
     port(V6, 22, SSH, process="sshd", expected=True),
     targets=3,
-    missing={V4: ("tcp/80",), V6: ("tcp/80", "tcp/443")},
+    missing={V4: ("tcp/8080",), V6: ("tcp/80", "tcp/443")},
     changes={"opened": 2, "closed": 1, "service_changed": 3},
+    sources=(Source("cves", "2026-11-22", 6825),),
 )  # fmt: skip
 
 STATS = Stats(

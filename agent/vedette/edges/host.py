@@ -249,15 +249,27 @@ def operating_system() -> tuple[str, str]:
 
     Raises BadOutput if neither says anything.
     """
-    for file in _OS_RELEASE:
-        with suppress(OSError):
-            values = parse_os_release(file.read_text(encoding="utf-8", errors="replace"))
-            if name := values.get("PRETTY_NAME") or values.get("NAME"):
-                return "Linux", name
+    values = _os_release()
+    if name := values.get("PRETTY_NAME") or values.get("NAME"):
+        return "Linux", name
     system = platform.system()
     if not system:
         raise BadOutput("neither os-release nor the platform names an operating system")
     return {"Darwin": "macOS"}.get(system, system), f"{system} {platform.release()}".strip()
+
+
+def release() -> str:
+    """Return this host's distribution and release (debian:bookworm, alpine:3.20), "" if unknown."""
+    values = _os_release()
+    name = values.get("VERSION_CODENAME") or values.get("VERSION_ID", "")
+    return f"{values['ID']}:{name}" if name and values.get("ID") else ""
+
+
+def _os_release() -> dict[str, str]:
+    for file in _OS_RELEASE:
+        with suppress(OSError):
+            return parse_os_release(file.read_text(encoding="utf-8", errors="replace"))
+    return {}
 
 
 def parse_os_release(text: str) -> dict[str, str]:

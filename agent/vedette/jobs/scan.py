@@ -8,25 +8,17 @@ what it is.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-
-from vedette import __version__, probing, targets
+from vedette import __version__, judging, probing, scan_metrics, targets
 from vedette.edges import host, nmap
 from vedette.interfaces import Selection
 from vedette.job import SPLAY_TEXT, TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
 from vedette.probing import Key, Listeners, Memory
-from vedette.risk import score
-from vedette.scanned import Address, Port, Scan, Service
+from vedette.scanned import CHANGES, Address, Port, Scan, Service, Source, finding_key
 
-_CHANGES = ("opened", "closed", "service_changed")
 _OWN = Service("http", "vedette", __version__, probed=True)
 # Fractions of a run's progress at which its steps begin: sweep, light pass, deep pass.
 _SWEEP, _LIGHT, _DEEP = 0.0, 0.2, 0.6
@@ -83,6 +75,15 @@ class Options(JobOptions, Selection):
         ge=0,
     )
     probe_seconds: float = setting(120.0, "Budget of one run's light version detection.", gt=0)
+    knowledge_file: Path = setting(
+        Path("/var/lib/vedette/knowledge.sqlite"),
+        "Base of vulnerabilities. The one in the package is used instead where it is newer, or"
+        " where this one is missing or damaged.",
+    )
+    listeners_file: Path = setting(
+        Path("/run/vedette/listeners.json"),
+        "What `vedette inventory` writes: the package behind each port. May be missing.",
+    )
     deep_probe_seconds: float = setting(
         300.0, "Budget of the deep pass for what stayed unknown; 0 switches it off.", ge=0
     )
@@ -101,6 +102,7 @@ class Run:
     raw: bool
     own: tuple[Address, ...]
     listeners: Listeners
+    judge: judging.Judge
     targets: int = 0
     up: set[Address] = field(default_factory=set)
     guesses: dict[Key, Service] = field(default_factory=dict)
@@ -115,7 +117,8 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     """Sweep, then identify what needs it; yield what is known after each step."""
     found = options.addresses(host.addresses()) if options.this_host else ()
     own = tuple(dict.fromkeys(a.address for a in found))
-    run = Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own))
+    judge = judging.of_this_host(options.knowledge_file, options.listeners_file, own, context.now())
+    run = Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own), judge)
     known = context.known("port")
     sweep(run)
     recall(run, known)
@@ -292,11 +295,14 @@ def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> Iterat
 
 def build(run: Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
     """Put together the snapshot from what the run knows so far."""
-    ports = tuple(_port_of(run, key) for key in sorted(run.guesses, key=_order))
+    services = {key: _service(run, key) for key in sorted(run.guesses, key=_order)}
+    risks = run.judge.risks(services)
+    ports = tuple(_port_of(run, key, service, risks[key]) for key, service in services.items())
     previous = run.context.previous
-    before = previous.changes if previous else dict.fromkeys(_CHANGES, 0)
+    before = previous.changes if previous else dict.fromkeys(CHANGES, 0)
     # An unsettled snapshot counts nothing: the next one of the same run will.
     changes = _count(before, ports, known) if settled else before
+    findings, now = run.context.known("finding"), run.context.now()
     return Scan(
         targets=run.targets,
         addresses=tuple(sorted(run.up, key=lambda a: (a.version, a))),
@@ -305,13 +311,23 @@ def build(run: Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
         changes=changes,
         details={_name(key): memory.as_detail() for key, memory in run.memories.items()},
         settled=settled,
+        findings_since={
+            key: findings[key].first_seen if key in findings and findings[key].present else now
+            for port in ports
+            for finding in port.risk["findings"]
+            for key in [finding_key(port.key, finding["finding"])]
+        },
+        sources=tuple(Source(*source) for source in run.judge.knowledge.sources()),
     )
 
 
-def _port_of(run: Run, key: Key) -> Port:
-    address, transport, number = key
+def _service(run: Run, key: Key) -> Service:
     memory = run.memories.get(key)
-    service = memory.service if memory else run.guesses[key]
+    return memory.service if memory else run.guesses[key]
+
+
+def _port_of(run: Run, key: Key, service: Service, risk: Mapping[str, Any]) -> Port:
+    address, transport, number = key
     allowed = run.options.expected_ports
     return Port(
         address=address,
@@ -323,14 +339,7 @@ def _port_of(run: Run, key: Key) -> Port:
         expected=None
         if allowed is None or address.is_loopback
         else f"{transport}/{number}" in allowed or run.listeners.is_own(key),
-        risk=score.calculate_risk_score(
-            number,
-            service.name,
-            exposure=score.exposure_of(address),
-            transport=transport,
-            probed=service.probed,
-            address=str(address),
-        ),
+        risk=risk,
     )
 
 
@@ -366,7 +375,7 @@ def _count(
         and old.detail.get("service", {}).get("probed")
         and old.value != _value(port)
     )
-    return dict(zip(_CHANGES, (
+    return dict(zip(CHANGES, (
         before["opened"] + opened, before["closed"] + closed, before["service_changed"] + changed
     ), strict=True))  # fmt: skip
 
@@ -385,119 +394,22 @@ def _order(key: Key) -> tuple[int, Address, str, int]:
 
 
 def facts(scan: Scan) -> Iterable[Facts]:
-    """Which ports are open; a half-finished scan is not worth remembering."""
+    """What is open, and what is wrong with it; a half-finished scan is not worth remembering."""
     if scan.settled:
         yield Facts(
             "port",
             tuple(Fact(p.key, _value(p), scan.details.get(p.key, {})) for p in scan.ports),
         )
+        yield Facts(
+            "finding",
+            tuple(
+                Fact(finding_key(p.key, f["finding"]), {"level": f["level"]})
+                for p in scan.ports
+                for f in p.risk["findings"]
+            ),
+        )
 
 
-def families(scan: Scan) -> Iterable[Metric]:
-    """The metrics of one scan, risk included."""
-    yield GaugeMetricFamily(
-        "vedette_scanned_hosts", "Addresses that were asked at the last scan.", value=scan.targets
-    )
-    yield GaugeMetricFamily(
-        "vedette_hosts_up", "Addresses that were up at the last scan.", value=len(scan.addresses)
-    )
-    changes = CounterMetricFamily(
-        "vedette_port_changes",
-        "Changes between scans since the agent's start; the first scan ever changes nothing.",
-        labels=["change"],
-    )
-    for change in _CHANGES:
-        changes.add_metric([change], scan.changes[change])
-    yield changes
-    yield from _host_families(scan)
-    yield from _port_families(scan)
-
-
-def _host_families(scan: Scan) -> Iterable[Metric]:
-    count = _gauge(
-        "vedette_open_ports", "Ports found open at the last scan.", "address", "transport"
-    )
-    unexpected = _gauge(
-        "vedette_unexpected_open_ports",
-        "Open ports that are not on the allow-list, at the last scan.",
-        "address",
-    )
-    missing = _gauge(
-        "vedette_missing_expected_ports",
-        "Ports of the allow-list that are not open, at the last scan.",
-        "address",
-    )
-    risk = _gauge(
-        "vedette_host_risk_score",
-        "Risk of a host at the last scan, 0 to 10: its worst port, more for further critical ones.",
-        "address",
-    )
-    findings = _gauge(
-        "vedette_findings",
-        "Findings at the last scan. confirmed: at least 70 % sure; only these make the scores.",
-        "address",
-        "severity",
-        "confidence",
-    )
-    for address in scan.addresses:
-        here = [port for port in scan.ports if port.address == address]
-        for transport in ("tcp", *(["udp"] if any(p.transport == "udp" for p in here) else [])):
-            count.add_metric([str(address), transport], len(scan.open_ports(address, transport)))
-        if address in scan.missing:
-            unexpected.add_metric([str(address)], sum(p.expected is False for p in here))
-            missing.add_metric([str(address)], len(scan.missing[address]))
-        risk.add_metric([str(address)], score.host_score([p.risk["score"] for p in here]))
-        counts: dict[tuple[str, str], int] = {}
-        for port in here:
-            for confidence, name in (("confirmed", "findings"), ("possible", "possible")):
-                for finding in port.risk[name]:
-                    pair = (finding["level"], confidence)
-                    counts[pair] = counts.get(pair, 0) + 1
-        for (level, confidence), number in sorted(counts.items()):
-            findings.add_metric([str(address), level, confidence], number)
-    yield from (count, unexpected, missing, risk, findings)
-
-
-_WORST_FINDINGS = 20  # per host: series are dear, the inventory has them all
-
-
-def _port_families(scan: Scan) -> Iterable[Metric]:
-    where = ("address", "transport", "port")
-    info = InfoMetricFamily(
-        "vedette_open_port",
-        "Port found open at the last scan, and what answers there; always 1.",
-        labels=[*where, "service_name", "product", "version"],
-    )
-    risk = _gauge(
-        "vedette_port_risk_score",
-        "Risk of an open port at the last scan, 0 (none) to 10 (critical).",
-        *where,
-        "service_name",
-    )
-    finding_score = _gauge(
-        "vedette_finding_score",
-        f"The worst confirmed findings of each host ({_WORST_FINDINGS} at most), 0 to 10.",
-        *where,
-        "finding",
-        "severity",
-    )
-    worst: dict[Address, list[tuple[float, list[str]]]] = {}
-    for port in scan.ports:
-        labels = [str(port.address), port.transport, str(port.number)]
-        s = port.service
-        info.add_metric([*labels, s.name, s.product, s.version], {})
-        risk.add_metric([*labels, s.name], port.risk["score"])
-        for f in port.risk["findings"]:
-            row = (f["score"], [*labels, f["finding"], f["level"]])
-            worst.setdefault(port.address, []).append(row)
-    for rows in worst.values():
-        for value, labels in sorted(rows, key=lambda row: (-row[0], row[1]))[:_WORST_FINDINGS]:
-            finding_score.add_metric(labels, value)
-    yield from (risk, info, finding_score)
-
-
-def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, labels=labels)
-
-
-JOB = Job(name="scan", options=Options, observe=observe, families=families, facts=facts)
+JOB = Job(
+    name="scan", options=Options, observe=observe, families=scan_metrics.families, facts=facts
+)

@@ -37,11 +37,11 @@ class Records:
         Raises ValueError for what is no such record.
         """
         name = record["cve"]
-        if not isinstance(name, str) or not CVE.fullmatch(name):
+        if not CVE.fullmatch(name):
             raise ValueError(f"{name!r} is no CVE id")
         known = self.cves.setdefault(name, {"cve": name, "affected": [], "cvss": {}})
         for part in record.get("affected", ()):
-            if not isinstance(part.get("p"), str):
+            if not part["p"]:
                 raise ValueError(f"{name}: a range without its product")
             if part not in known["affected"]:
                 known["affected"].append(part)
@@ -71,6 +71,13 @@ class Records:
         for cve, word in row.get("open", {}).items():
             state = "possible" if word in _UNDECIDED else "open"
             fixes.append((cve, state, "", word, source))
+
+    def add_product(self, row: Mapping[str, Any]) -> None:
+        """Take the names of a product: CPE's, nmap's, those of source packages."""
+        known = self.products.setdefault(row["product"], {"cpe": [], "name": [], "source": []})
+        known["cpe"] += [*row.get("cpe", ()), *row.get("nmap_cpe", ())]
+        known["name"] += [row["nmap"]] if row.get("nmap") else []
+        known["source"] += row.get("deb_source", ())
 
     def package(self, release: str, name: str, product: str = "") -> dict[str, Any]:
         """Return the entry of a source package in a release, a new one if need be."""
@@ -136,14 +143,6 @@ def _date(path: Path) -> str:
 Entry = tuple[Any, Any]
 
 
-def _take_product(records: Records, entry: Entry) -> None:
-    row = entry[1]
-    known = records.products.setdefault(row["product"], {"cpe": [], "name": [], "source": []})
-    known["cpe"] += [*row.get("cpe", ()), *row.get("nmap_cpe", ())]
-    known["name"] += [row["nmap"]] if row.get("nmap") else []
-    known["source"] += row.get("deb_source", ())
-
-
 def _take_changelog(records: Records, entry: Entry) -> None:
     name, row = entry
     # Which product it is, and what its entries fix, stands in distro_fixes.json.
@@ -158,7 +157,7 @@ def _take_epss(records: Records, entry: Entry) -> None:
 
 _READERS = {
     "service_cves": lambda records, entry: records.add_cve(entry[1]),
-    "products": _take_product,
+    "products": lambda records, entry: records.add_product(entry[1]),
     "distro_fixes": lambda records, entry: records.add_fixes(entry[1]),
     "debian_changelog_fixes": _take_changelog,
     "epss": _take_epss,

@@ -11,32 +11,7 @@ from dataclasses import dataclass, replace
 
 from vedette.risk import versions
 from vedette.risk.knowledge import Knowledge
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """The source package behind a listener, from its package manager.
-
-    release: debian:bookworm. fixed: CVEs that its own changelog says it has fixed. inferred: found
-    by its version, not by the listening process. replaced: the running program is no longer it.
-    """
-
-    release: str
-    name: str
-    version: str
-    fixed: frozenset[str] = frozenset()
-    inferred: bool = False
-    replaced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Banner:
-    """What nmap printed of a service that answered a probe."""
-
-    product: str = ""
-    version: str = ""
-    extra_info: str = ""
-    cpes: tuple[str, ...] = ()
+from vedette.scanned import Installed, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +70,16 @@ _CPE = re.compile(r"cpe:/a:((?:[^:\\]|\\.)+):((?:[^:\\]|\\.)+)")
 _ESCAPE = re.compile(r"\\(.)")
 _EXTRA_NAMES = {"openssl": "openssl", "gnutls": "gnutls", "mod_jk": "ghostcat_ajp"}
 # Its version is that of the connector, not of the server.
-_NO_VERSION = re.compile(r"Coyote|^Samba smbd$|^ISC BIND$\Z(?!)", re.IGNORECASE)
+_NO_VERSION = re.compile(r"Coyote", re.IGNORECASE)
 
 
-def identify(knowledge: Knowledge, banner: Banner, package: Installed | None) -> Iterator[Identity]:
-    """Yield what is known to run behind a port: the service first, then components it names."""
+def identify(
+    knowledge: Knowledge, banner: Service, package: Installed | None
+) -> Iterator[Identity]:
+    """Yield what is known to run behind a port: the service first, then components it names.
+
+    banner: what answered a probe; nothing else may be passed.
+    """
     of_banner = _from_banner(knowledge, banner)
     if package is not None and (product := product_of(knowledge, package)):
         running = package
@@ -136,7 +116,7 @@ def distribution(texts: Iterable[str]) -> str:
     return next((name for name in ("ubuntu", "debian", *_BUILD) if _BUILD[name].search(joined)), "")
 
 
-def release_of(banners: Iterable[Banner]) -> str:
+def release_of(banners: Iterable[Service]) -> str:
     """Return the release that one of a host's banners gives away (debian:bookworm), or ""."""
     for banner in banners:
         revision = _revision(banner)
@@ -145,9 +125,7 @@ def release_of(banners: Iterable[Banner]) -> str:
     return ""
 
 
-def _from_banner(knowledge: Knowledge, banner: Banner) -> Identity | None:
-    if not banner.product and not banner.cpes:
-        return None
+def _from_banner(knowledge: Knowledge, banner: Service) -> Identity | None:
     product = _product(knowledge, banner)
     if not product:
         return None
@@ -176,7 +154,7 @@ def _clean(version: str, product: str) -> str:
     return named if versions.usable(named) else ""
 
 
-def _product(knowledge: Knowledge, banner: Banner) -> str:
+def _product(knowledge: Knowledge, banner: Service) -> str:
     for cpe in banner.cpes:
         match = _CPE.match(cpe)
         if match is None:
@@ -192,15 +170,15 @@ def _product(knowledge: Knowledge, banner: Banner) -> str:
     return ""
 
 
-def _revision(banner: Banner) -> Installed | None:
+def _revision(banner: Service) -> Installed | None:
     """Return the package that a banner names to the revision."""
     if match := _OPENSSH_REVISION.match(banner.version):
         version, family, revision = match[1], match[2].lower(), match[3]
         named = _REVISION_DEBIAN.search(revision)
         release = _DEBIAN.get(named[1], "") if named else _OPENSSH[family].get(version, "")
-        return (
-            release and Installed(f"{family}:{release}", "openssh", f"{version}-{revision}") or None
-        )
+        if not release:
+            return None
+        return Installed(f"{family}:{release}", "openssh", f"{version}-{revision}")
     if match := _WHOLE_VERSION.search(banner.version):
         version, revision = match.groups()
         if ubuntu := _REVISION_UBUNTU.search(revision):
@@ -210,14 +188,13 @@ def _revision(banner: Banner) -> Installed | None:
         else:
             release = ""
         if release:
-            kind = (
-                "mariadb" if "mariadb" in f"{banner.version} {banner.product}".lower() else "mysql"
-            )
-            return Installed(release, kind, f"{version}-{revision}")
+            spoken = f"{banner.version} {banner.product}".lower()
+            name = "mariadb" if "mariadb" in spoken else "mysql"
+            return Installed(release, name, f"{version}-{revision}")
     return None
 
 
-def _components(banner: Banner) -> Iterator[Identity]:
+def _components(banner: Service) -> Iterator[Identity]:
     build = distribution([banner.version, banner.extra_info])
     for name, version in _COMPONENT.findall(banner.extra_info):
         product = _EXTRA_NAMES.get(name.lower())

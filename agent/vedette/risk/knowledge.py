@@ -5,7 +5,7 @@ one product, or one package: nothing of it is held in memory.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,28 +19,32 @@ BUNDLED = Path(__file__).with_name("data") / "seed.sqlite"
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE source (name TEXT PRIMARY KEY, date TEXT NOT NULL, records INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE source (name TEXT PRIMARY KEY, date TEXT NOT NULL, records INTEGER NOT NULL)
+  WITHOUT ROWID;
 CREATE TABLE product (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 -- kind: cpe (vendor:product), name (as nmap prints it), source (a source package)
-CREATE TABLE alias (kind TEXT, text TEXT, product INTEGER NOT NULL, PRIMARY KEY (kind, text)) WITHOUT ROWID;
+CREATE TABLE alias (kind TEXT, text TEXT, product INTEGER NOT NULL, PRIMARY KEY (kind, text))
+  WITHOUT ROWID;
 -- id: year * 10^8 + number. severity: CVSS base or null. kev: date added to CISA's catalogue.
-CREATE TABLE cve (id INTEGER PRIMARY KEY, severity REAL, vector TEXT NOT NULL, published TEXT NOT NULL,
-  kev TEXT, epss REAL, exploitation TEXT NOT NULL, flags TEXT NOT NULL);
+CREATE TABLE cve (id INTEGER PRIMARY KEY, severity REAL, vector TEXT NOT NULL,
+  published TEXT NOT NULL, kev TEXT, epss REAL, exploitation TEXT NOT NULL, flags TEXT NOT NULL);
 -- lo, hi: versions.key, null where open. exact: canonical versions between spaces, or null.
 -- platforms: one of these is needed, between spaces. certain: 0 where the record itself is vague.
-CREATE TABLE range (product INTEGER NOT NULL, cve INTEGER NOT NULL, lo BLOB, lo_included INTEGER NOT NULL,
-  hi BLOB, hi_included INTEGER NOT NULL, lo_text TEXT, hi_text TEXT, exact TEXT, strict INTEGER NOT NULL,
-  platforms TEXT, certain INTEGER NOT NULL);
+CREATE TABLE range (product INTEGER NOT NULL, cve INTEGER NOT NULL,
+  lo BLOB, lo_included INTEGER NOT NULL, hi BLOB, hi_included INTEGER NOT NULL,
+  lo_text TEXT, hi_text TEXT, exact TEXT, strict INTEGER NOT NULL, platforms TEXT,
+  certain INTEGER NOT NULL);
 CREATE INDEX range_of_product ON range (product);
 -- The first fixed version of a branch: beats the ranges.
-CREATE TABLE good (product INTEGER, cve INTEGER, version TEXT, PRIMARY KEY (product, cve, version)) WITHOUT ROWID;
--- release: debian:bookworm, ubuntu:jammy, ubuntu:esm-infra/xenial. shipped: version in its archive.
+CREATE TABLE good (product INTEGER, cve INTEGER, version TEXT,
+  PRIMARY KEY (product, cve, version)) WITHOUT ROWID;
+-- release: debian:bookworm, ubuntu:jammy, ubuntu:esm-infra/xenial. shipped: what its archive holds.
 -- complete: whether a CVE that has no row in fix is known not to affect the package.
-CREATE TABLE package (id INTEGER PRIMARY KEY, release TEXT, name TEXT, product INTEGER, shipped TEXT,
-  complete INTEGER NOT NULL, UNIQUE (release, name));
+CREATE TABLE package (id INTEGER PRIMARY KEY, release TEXT, name TEXT, product INTEGER,
+  shipped TEXT, complete INTEGER NOT NULL, UNIQUE (release, name));
 -- state: fixed (from `version` on; key: versions.package_key), not_affected, open, possible
-CREATE TABLE fix (package INTEGER, cve INTEGER, state TEXT, version TEXT, key BLOB, word TEXT, source TEXT,
-  PRIMARY KEY (package, cve, source)) WITHOUT ROWID;
+CREATE TABLE fix (package INTEGER, cve INTEGER, state TEXT, version TEXT, key BLOB, word TEXT,
+  source TEXT, PRIMARY KEY (package, cve, source)) WITHOUT ROWID;
 """
 
 
@@ -136,9 +140,7 @@ class Knowledge:
             raise KnowledgeError(f"{path} is no knowledge base: {exc}") from exc
         if schema != SCHEMA:
             raise KnowledgeError(f"{path} has schema {schema}, this vedette reads {SCHEMA}")
-        self._products = {
-            number: name for number, name in self._db.execute("SELECT id, name FROM product")
-        }
+        self._products: dict[int, str] = dict(self._db.execute("SELECT id, name FROM product"))
         self._numbers = {name: number for number, name in self._products.items()}
 
     def close(self) -> None:
@@ -239,10 +241,8 @@ class Knowledge:
 
 
 @lru_cache(maxsize=512)
-def _cve(
-    number: int, severity: float | None, vector: str, published: str, kev: str | None,
-    epss: float | None, exploitation: str, flags: str,
-) -> Cve:  # fmt: skip
+def _cve(*row: Any) -> Cve:
+    number, severity, vector, published, kev, epss, exploitation, flags = row
     return Cve(
         name_of(number), severity, vector, published, kev or "", epss, exploitation,
         frozenset(flags.split()),
@@ -258,3 +258,23 @@ def _bounds(
     parts = [f"{'from' if lo_included else 'after'} {lo}"] if lo else []
     parts += [f"{'up to' if hi_included else 'before'} {hi}"] if hi else []
     return " ".join(parts) or "all versions"
+
+
+def open_newest(paths: Iterable[Path]) -> tuple[Knowledge, list[KnowledgeError]]:
+    """Open the newest of these bases that can be read, and the bundled one if there is none.
+
+    Also returns what is wrong with the others that exist.
+    """
+    best, problems = Knowledge(BUNDLED), []
+    for path in paths:
+        if not path.exists():
+            continue
+        try:
+            found = Knowledge(path)
+        except KnowledgeError as exc:
+            problems.append(exc)
+            continue
+        if found.built_at >= best.built_at:
+            best, found = found, best
+        found.close()
+    return best, problems

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vedette.risk import identity, versions
-from vedette.risk.identity import Banner, Identity, Installed
+from vedette.risk.identity import Identity
 from vedette.risk.knowledge import Cve, Fix, Knowledge, Match, Package
+from vedette.scanned import Installed, Service
 
 # Confidence in percent, after Greenbone's quality of detection and Vuls.
 TRACKER, CHANGELOG, EXACT, COMPONENT, UNKNOWN_BUILD = 97, 95, 80, 50, 30
@@ -48,18 +49,20 @@ class Verdict:
 
 def assess(
     knowledge: Knowledge,
-    banner: Banner,
+    banner: Service,
     package: Installed | None = None,
     *,
     host_release: str = "",
     own_build: bool = False,
 ) -> Verdict:
-    """Judge one service.
+    """Judge one service. banner: what it answered; of one that did not, its package alone counts.
 
     host_release: what the host runs, as far as its other services or itself say (debian:bookworm).
     own_build: the listening program belongs to no package.
     """
-    identities = tuple(identity.identify(knowledge, banner, package))
+    identities = tuple(
+        identity.identify(knowledge, banner if banner.probed else Service(), package)
+    )
     affected: dict[str, Affected] = {}
     suppressed: dict[str, Suppressed] = {}
     for one in identities:
@@ -88,7 +91,11 @@ def _judge(
         return
     confidence, why = _upstream_confidence(knowledge, one, host_release, own_build=own_build)
     for cve, matches in candidates.items():
-        yield _by_upstream(knowledge, one, cve, matches, confidence, why)
+        reason = _excused(knowledge, one, cve, matches)
+        if reason:
+            yield Suppressed(cve, reason)
+        else:
+            yield _by_upstream(one, cve, matches, confidence, why)
 
 
 def _candidates(knowledge: Knowledge, one: Identity) -> Mapping[Cve, list[Match]]:
@@ -137,34 +144,41 @@ def _by_distribution(
         for fix in knowledge.fixes(known, _key(package, known), names):
             said.setdefault(fix.cve, []).append(fix)
     complete = any(known.complete for known in packages)
-    where = f"{package.name} {package.version} of {package.release}"
     for cve in {**candidates, **said}:
         matches, fixes = candidates.get(cve, []), said.get(cve, [])
-        reason = _excused(knowledge, one, cve, matches, windows=False)
-        states = {fix.state for fix in fixes}
-        lacking = [fix for fix in fixes if fix.state == "fixed" and not fix.installed_has_it]
-        if any(fix.installed_has_it for fix in fixes) or cve.name in package.fixed:
-            reason = "fixed_by_distribution"
-        elif "not_affected" in states:
-            reason = "not_affected"
-        elif lacking:
-            fix = min(lacking, key=lambda fix: fix.source == "changelog")
-            confidence = CHANGELOG if fix.source == "changelog" or one.from_banner else TRACKER
-            yield _affected(cve, confidence, f"{where} lacks the fix", fix.version, package)
-            continue
-        elif "open" in states:
-            word = next(fix.word for fix in fixes if fix.state == "open")
-            why = f"{where}: no fix yet ({word})"
-            yield _affected(cve, CHANGELOG if one.from_banner else TRACKER, why, "", package)
-            continue
-        elif not fixes and complete and not reason:
-            reason = "not_affected"
-        if reason:
-            if matches:  # else nothing but the distribution ever spoke of it
-                yield Suppressed(cve, reason)
-            continue
-        why = f"{where}: {_undecided(fixes, matches)}"
-        yield Affected(cve, UNKNOWN_BUILD, why, _fixed_in(matches))
+        found = _excused_by_distribution(package, cve, fixes, complete=complete)
+        if not found and not fixes:
+            found = _excused(knowledge, one, cve, matches)
+        if not found:
+            yield _by_fixes(one, package, cve, fixes, matches)
+        elif matches:  # else nothing but the distribution ever spoke of it
+            yield Suppressed(cve, found)
+
+
+def _excused_by_distribution(
+    package: Installed, cve: Cve, fixes: Sequence[Fix], *, complete: bool
+) -> str:
+    if any(fix.installed_has_it for fix in fixes) or cve.name in package.fixed:
+        return "fixed_by_distribution"
+    if any(fix.state == "not_affected" for fix in fixes) or (complete and not fixes):
+        return "not_affected"
+    return ""
+
+
+def _by_fixes(
+    one: Identity, package: Installed, cve: Cve, fixes: Sequence[Fix], matches: Sequence[Match]
+) -> Affected:
+    where = f"{package.name} {package.version} of {package.release}"
+    # The tracker's word before the changelog's.
+    ordered = sorted(fixes, key=lambda fix: (fix.state != "fixed", fix.source == "changelog"))
+    for fix in ordered:
+        sure = CHANGELOG if fix.source == "changelog" or one.from_banner else TRACKER
+        if fix.state == "fixed":
+            return _affected(cve, sure, f"{where} lacks the fix", fix.version, package)
+        if fix.state == "open":
+            return _affected(cve, sure, f"{where}: no fix yet ({fix.word})", "", package)
+    why = f"{where}: {_undecided(fixes, matches)}"
+    return Affected(cve, UNKNOWN_BUILD, why, _fixed_in(matches))
 
 
 def _undecided(fixes: Sequence[Fix], matches: Sequence[Match]) -> str:
@@ -178,7 +192,7 @@ def _undecided(fixes: Sequence[Fix], matches: Sequence[Match]) -> str:
 
 
 def _affected(cve: Cve, confidence: int, why: str, fixed_in: str, package: Installed) -> Affected:
-    if cve.name.startswith("CVE") and "client_side" in cve.flags:
+    if "client_side" in cve.flags:
         return Affected(cve, UNKNOWN_BUILD, f"{why}; in its client, not in the server", fixed_in)
     if package.inferred:
         return Affected(cve, min(confidence, _INFERRED), f"{why} (by its version)", fixed_in)
@@ -223,16 +237,13 @@ def _ships(knowledge: Knowledge, one: Identity, release: str) -> bool:
 
 
 def _by_upstream(
-    knowledge: Knowledge, one: Identity, cve: Cve, matches: list[Match], confidence: int, why: str
-) -> Affected | Suppressed:
-    reason = _excused(knowledge, one, cve, matches, windows=one.windows)
-    if reason:
-        return Suppressed(cve, reason)
+    one: Identity, cve: Cve, matches: list[Match], confidence: int, why: str
+) -> Affected:
     # The strongest statement counts.
-    best = max(matches, key=lambda match: (match.certain, not _foreign(match, one.windows)))
+    best = max(matches, key=lambda match: (match.certain, not _foreign(match, windows=one.windows)))
     if not best.certain:
         confidence, why = min(confidence, UNKNOWN_BUILD), f"{why}; its range is vague"
-    elif _foreign(best, one.windows):
+    elif _foreign(best, windows=one.windows):
         confidence = min(confidence, UNKNOWN_BUILD)
         why = f"{why}; only on {', '.join(best.platforms[:2])}"
     elif "client_side" in cve.flags:
@@ -241,21 +252,19 @@ def _by_upstream(
 
 
 def _fixed_in(matches: Iterable[Match]) -> str:
-    return next((match.fixed_in for match in matches if match.fixed_in), "")
+    return max((match.fixed_in for match in matches), key=versions.key, default="")
 
 
 # ---- what excuses a service, whoever decides ----
 
 
-def _excused(
-    knowledge: Knowledge, one: Identity, cve: Cve, matches: Sequence[Match], *, windows: bool
-) -> str:
+def _excused(knowledge: Knowledge, one: Identity, cve: Cve, matches: Sequence[Match]) -> str:
     """Return why the ranges do not hold for this service, "" if they do."""
     if "disputed" in cve.flags and not cve.kev:
         return "disputed"
     if matches and one.version and _mended_branch(knowledge, one, cve):
         return "fixed_upstream"
-    if matches and all(_impossible(match, windows=windows) for match in matches):
+    if matches and all(_impossible(match, windows=one.windows) for match in matches):
         return "platform"
     return ""
 
@@ -280,7 +289,7 @@ def _impossible(match: Match, *, windows: bool) -> bool:
     return not any(on_windows) if windows else all(on_windows)
 
 
-def _foreign(match: Match, windows: bool) -> bool:  # noqa: FBT001 - a fact, not a switch
+def _foreign(match: Match, *, windows: bool) -> bool:
     """Whether a range needs a platform of which nobody knows whether it is there."""
     if not match.platforms:
         return False

@@ -14,8 +14,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Literal
 
 from vedette.risk import match, rules
-from vedette.risk.identity import Banner, Installed
 from vedette.risk.knowledge import Cve, Knowledge
+from vedette.scanned import Installed, Service
 
 Exposure = Literal["loopback", "bridge", "private", "public"]
 
@@ -31,6 +31,8 @@ _KEV_FLOOR = 9.0
 
 # Any open port is something to attack, with nothing known against it.
 _SURFACE_SEVERITY, _SURFACE_THREAT = 2.0, 0.15
+
+_REASONS = 10  # in words, the worst first; the findings themselves are all there
 
 _UNSCORED = 5.0  # severity of a CVE to which nobody has given one
 _NEW_DAYS = 30
@@ -60,7 +62,7 @@ def calculate_risk_score(
     transport: str = "tcp",
     probed: bool = True,
     address: str = "",
-    banner: Banner | None = None,
+    banner: Service | None = None,
     package: Installed | None = None,
     own_build: bool = False,
     host_release: str = "",
@@ -95,7 +97,7 @@ def calculate_risk_score(
     if knowledge is not None:
         verdict = match.assess(
             knowledge,
-            banner if banner is not None and probed else Banner(),
+            banner or Service(),
             package,
             host_release=host_release,
             own_build=own_build,
@@ -107,11 +109,15 @@ def calculate_risk_score(
     possible = [f for f in found if f["confidence"] < COUNTING_CONFIDENCE]
     surface = _score(_SURFACE_SEVERITY, _threat(_SURFACE_THREAT), _REACH[exposure])
     score = max(surface, port_score([f["score"] for f in findings]))
-    reasons = [reason for f in findings for reason in f["reasons"]]
+    reasons = [f["reasons"][0] for f in findings[:_REASONS]]
+    if len(findings) > _REASONS:
+        reasons.append(f"and {len(findings) - _REASONS} further findings")
     if not findings:
         product = _product(surface, _SURFACE_SEVERITY, _threat(_SURFACE_THREAT), _REACH[exposure])
         reasons = [f"{product}: an open port on a {where}; nothing is known against {service}"]
-    reasons += [f"possible, not counted: {f['reasons'][0]}" for f in possible]
+    reasons += [f"possible, not counted: {f['reasons'][0]}" for f in possible[:1]]
+    if len(possible) > 1:
+        reasons.append(f"and {len(possible) - 1} further possible ones, not counted")
     return {
         "score": score,
         "level": level_of(score),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import context, known, sample, series_of, text_of
+from tests.unit.bases import empty
 from tests.unit.snapshots import (
     GUESSED_FTP,
     HTTPS,
@@ -25,11 +26,13 @@ from tests.unit.snapshots import (
     port,
     scan_of,
 )
+from vedette import scan_metrics
 from vedette.edges import nmap
 from vedette.edges.host import Listener
 from vedette.errors import BadOutput
 from vedette.job import Fact, Facts, Known
 from vedette.jobs import scan
+from vedette.judging import Judge
 from vedette.probing import Key, Listeners, Memory
 from vedette.scanned import Scan, Service
 
@@ -64,8 +67,10 @@ def run_of(
 ) -> scan.Run:
     """A run that has swept, and identified what `found` says was probed."""
     own = (V4, V6, LOOPBACK)
+    judge = Judge(empty(), None, own, "", 1000.0)
     run = scan.Run(
-        options or scan.Options(), context(previous), raw, own, Listeners(sockets, own), targets=1
+        *(options or scan.Options(), context(previous), raw, own, Listeners(sockets, own), judge),
+        targets=1,
     )
     run.up = {key[0] for key in found} or {V4}
     run.guesses = {key: replace(service, probed=False) for key, service in found.items()}
@@ -229,7 +234,7 @@ def test_without_an_allow_list_nothing_is_judged() -> None:
     seen = scan.build(run_of({SSH_KEY: SSH}), {}, settled=True)
 
     assert (seen.ports[0].expected, seen.missing) == (None, {})
-    assert "unexpected" not in "".join(series_of(scan.families(seen)))
+    assert "unexpected" not in "".join(series_of(scan_metrics.families(seen)))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +317,7 @@ def test_facts_are_the_open_ports_with_what_answers() -> None:
 def test_a_scan_as_metrics() -> None:
     """Numbers that can be checked by hand; the golden file shows every family."""
     at, at6 = 'address="192.0.2.10"', 'address="2001:db8::10"'
-    told = series_of(scan.families(SCAN))
+    told = series_of(scan_metrics.families(SCAN))
 
     assert [row for row in told if "_info" not in row and "_port_risk" not in row] == [
         "vedette_scanned_hosts 3.0",
@@ -348,14 +353,16 @@ def test_a_scan_as_metrics() -> None:
 def test_the_worst_findings_of_each_host_have_series_and_the_others_do_not() -> None:
     """A host with a hundred telnets still fits its budget; the inventory has all of them."""
     ports = [port(V4, number, TELNET) for number in range(1, 101)]
-    rows = [r for r in series_of(scan.families(scan_of(*ports))) if "vedette_finding_score" in r]
+    rows = [
+        r for r in series_of(scan_metrics.families(scan_of(*ports))) if "vedette_finding_score" in r
+    ]
 
     assert len(rows) == 20
 
 
 def test_hostile_services_can_be_printed() -> None:
     """Escapes, quotes and newlines in labels are somebody's way into /metrics."""
-    text = text_of(scan.families(hostile_scan()))
+    text = text_of(scan_metrics.families(hostile_scan()))
 
     assert all(line.isprintable() for line in text.splitlines())
 
@@ -375,6 +382,6 @@ def test_any_report_is_bad_output_or_can_be_printed(field: bytes, text: str) -> 
             for p in host.ports
             if p.state == "open"
         }
-        printed = text_of(scan.families(scan.build(run_of(found), {}, settled=True)))
+        printed = text_of(scan_metrics.families(scan.build(run_of(found), {}, settled=True)))
 
         assert printed.count("vedette_port_risk_score{") == 9

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from tests.support import exposition_of, record_of
 from tests.unit.snapshots import STATS, V4, V6, address, port, scan_of
+from vedette import scan_metrics
 from vedette.edges.host import Filesystem, InterfaceAddress, InterfaceCounters
-from vedette.jobs import fingerprint, scan, sniff, stats
+from vedette.jobs import fingerprint, sniff, stats
 from vedette.jobs.fingerprint import Fingerprint, Guess
 from vedette.jobs.sniff import Sniff
 from vedette.publish import about, tally
@@ -57,7 +58,7 @@ def series_of_host(*addresses: Address) -> int:
     records = {
         "fingerprint": record_of("fingerprint", fingerprint.families(systems)),
         "scan": record_of(
-            "scan", scan.families(scan_of(*ports, missing=dict.fromkeys(addresses, ())))
+            "scan", scan_metrics.families(scan_of(*ports, missing=dict.fromkeys(addresses, ())))
         ),
         "sniff": record_of("sniff", sniff.families(sniffed)),
         "stats": record_of("stats", stats.families(looked)),

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from tests.support import exposition_of, record_of, text_of
 from tests.unit.snapshots import FINGERPRINT, HOSTILE, SCAN, SNIFF, STATS
+from vedette import scan_metrics
 from vedette.job import clean
-from vedette.jobs import fingerprint, scan, sniff, stats
+from vedette.jobs import fingerprint, sniff, stats
 from vedette.publish.exposition import OPENMETRICS, TEXT, Exposition, negotiate
 from vedette.store import Record
 
@@ -36,7 +37,7 @@ def text(exposition: Exposition) -> str:
 
 ALL = {
     "fingerprint": record_of("fingerprint", fingerprint.families(FINGERPRINT)),
-    "scan": record_of("scan", scan.families(SCAN)),
+    "scan": record_of("scan", scan_metrics.families(SCAN)),
     "sniff": record_of("sniff", sniff.families(SNIFF)),
     "stats": record_of("stats", stats.families(STATS)),
 }

@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support import exposition_of, record_of
 from tests.unit.contract import CONTRACT
 from tests.unit.snapshots import FINGERPRINT, SCAN, SNIFF, STATS
+from vedette import scan_metrics
 from vedette.errors import REASONS
-from vedette.jobs import fingerprint, found, scan, sniff, stats
+from vedette.jobs import fingerprint, found, sniff, stats
 from vedette.publish import about, tally
 from vedette.publish.exposition import TEXT, Exposition
 from vedette.publish.remote import Outcome
@@ -31,7 +32,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "metrics.txt"
 def records() -> dict[str, Record]:
     jobs = {
         "fingerprint": record_of("fingerprint", fingerprint.families(FINGERPRINT), FINGERPRINT),
-        "scan": record_of("scan", scan.families(SCAN), SCAN),
+        "scan": record_of("scan", scan_metrics.families(SCAN), SCAN),
         "sniff": record_of("sniff", sniff.families(SNIFF), SNIFF),
         "stats": record_of("stats", stats.families(STATS), STATS),
     }

@@ -19,7 +19,7 @@ from vedette.risk.score import (
 SERVICES = sorted({name for rule in rules.RULES for name in rule.services} | {"ssh", "unknown"})
 SURFACE = (
     "0.9 = severity 2.0 x threat 0.45 x exposure 1.00: an open port on a public address;"
-    " no rule applies to "
+    " nothing is known against "
 )
 EXPOSURES: tuple[Exposure, ...] = ("loopback", "private", "public")
 
@@ -47,10 +47,14 @@ def test_the_whole_answer_for_a_telnet() -> None:
                 "threat": 0.74,
                 "exposure": 0.82,
                 "confidence": 80,
+                "known_exploited": False,
+                "due_days": 9999,
+                "fixed_in": "",
                 "reasons": [reason],
             }
         ],
         "possible": [],
+        "suppressed": [],
     }
 
 
@@ -63,6 +67,7 @@ def test_the_whole_answer_where_nothing_is_known() -> None:
         "reasons": [f"{SURFACE}ssh"],
         "findings": [],
         "possible": [],
+        "suppressed": [],
     }
 
 

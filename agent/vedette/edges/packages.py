@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import BadOutput, NotReady
-from vedette.risk.identity import Installed
-from vedette.scanned import Address
+from vedette.scanned import Address, Installed
 
 _LIMIT = 16 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class Entry:
     """One listening socket. address: None for all. package: None where none owns the program.
 
     own_build: whether the program is known, and belongs to no package.
@@ -39,9 +38,9 @@ class Inventory:
 
     generated: float
     release: str
-    listeners: tuple[Listener, ...]
+    listeners: tuple[Entry, ...]
 
-    def behind(self, address: Address, transport: str, port: int) -> Listener | None:
+    def behind(self, address: Address, transport: str, port: int) -> Entry | None:
         """Return what listens there: on this very address, else on all of them."""
         here = [one for one in self.listeners if (one.transport, one.port) == (transport, port)]
         for wanted in (address, None):
@@ -69,7 +68,7 @@ def read(path: Path) -> Inventory:
 def parse(document: Mapping[str, Any]) -> Inventory:
     """Return the inventory in a document. Raises KeyError, TypeError, ValueError."""
     release = _release(document)
-    rows = [_listener(row, release) for row in document["listeners"]]
+    rows = [_entry(row, release) for row in document["listeners"]]
     return Inventory(float(document["generated"]), release, tuple(rows))
 
 
@@ -78,7 +77,7 @@ def _release(where: Mapping[str, Any]) -> str:
     return f"{distribution}:{release}" if distribution and release else ""
 
 
-def _listener(row: Mapping[str, Any], release: str) -> Listener:
+def _entry(row: Mapping[str, Any], release: str) -> Entry:
     name = row.get("source_package") or row.get("package") or ""
     version = row.get("version") or ""
     where = _release(row) or release  # that of a container, else the host's
@@ -90,7 +89,7 @@ def _listener(row: Mapping[str, Any], release: str) -> Listener:
         package = Installed(
             where, str(name), str(version), replaced=bool(row.get("stale_executable"))
         )
-    return Listener(
+    return Entry(
         address=None if address is None or address.is_unspecified else address,
         transport=str(row["transport"]),
         port=int(row["port"]),
