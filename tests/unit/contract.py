@@ -65,6 +65,11 @@ CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
     "vedette_host_risk_score": ("gauge", frozenset({"address"})),
     "vedette_findings": ("gauge", frozenset({"address", "severity", "confidence"})),
     "vedette_finding_score": ("gauge", _PORT | {"finding", "severity"}),
+    "vedette_known_exploited_findings": ("gauge", frozenset({"address"})),
+    "vedette_suppressed_findings": ("gauge", frozenset({"reason"})),
+    "vedette_finding_due_timestamp_seconds": ("gauge", frozenset({"address"})),
+    "vedette_knowledge_build_timestamp_seconds": ("gauge", frozenset({"source"})),
+    "vedette_knowledge_records": ("gauge", frozenset({"source"})),
     # fingerprint
     "vedette_os_info": ("gauge", frozenset({"address", "family", "os_name", "source"})),
     "vedette_os_accuracy_ratio": ("gauge", frozenset({"address"})),

@@ -162,7 +162,8 @@ class Knowledge:
     def product(self, kind: str, text: str) -> str:
         """Return the product behind an alias ("" if there is none). kind: cpe, name, source."""
         row = self._db.execute(
-            "SELECT product FROM alias WHERE kind = ? AND text = ?", (kind, text.lower())
+            "SELECT product FROM alias WHERE kind = ? AND text = ?",
+            (kind, text.lower().encode(errors="replace").decode()),  # SQLite takes no surrogates
         ).fetchone()
         return self._products[row[0]] if row else ""
 

@@ -310,8 +310,18 @@ def test_facts_are_the_open_ports_with_what_answers() -> None:
     seen = scan_of(port(V4, 22, SSH), details={"192.0.2.10 tcp/22": {"probed_at": 1}})
 
     assert list(scan.facts(seen)) == [
-        Facts("port", (Fact("192.0.2.10 tcp/22", value(SSH), {"probed_at": 1}),))
+        Facts("port", (Fact("192.0.2.10 tcp/22", value(SSH), {"probed_at": 1}),)),
+        Facts("finding", ()),
     ]
+
+
+def test_a_confirmed_finding_is_a_fact() -> None:
+    """When it was first seen decides when it is due."""
+    _, found = scan.facts(scan_of(port(V4, 23, TELNET)))
+
+    assert found == Facts(
+        "finding", (Fact("192.0.2.10 tcp/23 RULE-CLEARTEXT-TELNET", {"level": "medium"}),)
+    )
 
 
 def test_a_scan_as_metrics() -> None:
@@ -325,20 +335,32 @@ def test_a_scan_as_metrics() -> None:
         'vedette_port_changes_total{change="opened"} 2.0',
         'vedette_port_changes_total{change="closed"} 1.0',
         'vedette_port_changes_total{change="service_changed"} 3.0',
+        'vedette_knowledge_build_timestamp_seconds{source="cves"} 1.7953056e+09',
+        'vedette_knowledge_records{source="cves"} 6825.0',
+        'vedette_suppressed_findings{reason="platform"} 1.0',
         'vedette_open_ports{address="127.0.0.1",transport="tcp"} 1.0',
-        f'vedette_open_ports{{{at},transport="tcp"}} 4.0',
+        f'vedette_open_ports{{{at},transport="tcp"}} 5.0',
         f'vedette_open_ports{{{at},transport="udp"}} 1.0',
         f'vedette_open_ports{{{at6},transport="tcp"}} 1.0',
-        f"vedette_unexpected_open_ports{{{at}}} 3.0",
+        f"vedette_unexpected_open_ports{{{at}}} 4.0",
         f"vedette_unexpected_open_ports{{{at6}}} 0.0",
         f"vedette_missing_expected_ports{{{at}}} 1.0",
         f"vedette_missing_expected_ports{{{at6}}} 2.0",
         'vedette_host_risk_score{address="127.0.0.1"} 0.4',
-        f"vedette_host_risk_score{{{at}}} 4.9",
+        f"vedette_host_risk_score{{{at}}} 9.0",
         f"vedette_host_risk_score{{{at6}}} 0.7",
+        f'vedette_findings{{{at},confidence="confirmed",severity="critical"}} 1.0',
         f'vedette_findings{{{at},confidence="confirmed",severity="low"}} 1.0',
         f'vedette_findings{{{at},confidence="possible",severity="low"}} 1.0',
         f'vedette_findings{{{at},confidence="confirmed",severity="medium"}} 1.0',
+        'vedette_known_exploited_findings{address="127.0.0.1"} 0.0',
+        f"vedette_known_exploited_findings{{{at}}} 1.0",
+        f"vedette_known_exploited_findings{{{at6}}} 0.0",
+        f"vedette_finding_due_timestamp_seconds{{{at}}} 1.7902592e+09",  # three days later
+        (
+            f'vedette_finding_score{{{at},finding="CVE-2021-41773",port="80",'
+            'severity="critical",transport="tcp"} 9.0'
+        ),
         (
             f'vedette_finding_score{{{at},finding="RULE-CLEARTEXT-TELNET",port="23",'
             'severity="medium",transport="tcp"} 4.9'

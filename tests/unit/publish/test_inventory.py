@@ -53,8 +53,8 @@ def test_ports_come_with_the_riskiest_first() -> None:
     told = scan_as_json(SCAN)
 
     assert [(p["address"], p["port"], p["risk"]["score"]) for p in told["ports"]][:2] == [
+        ("192.0.2.10", 80, 9.0),
         ("192.0.2.10", 23, 4.9),
-        ("192.0.2.10", 161, 1.7),
     ]
     assert told["hosts"] == [
         {
@@ -66,10 +66,10 @@ def test_ports_come_with_the_riskiest_first() -> None:
         },
         {
             "address": "192.0.2.10",
-            "open_ports": 5,
-            "risk_score": 4.9,
-            "level": "medium",
-            "missing_expected_ports": ["tcp/80"],
+            "open_ports": 6,
+            "risk_score": 9.0,
+            "level": "critical",
+            "missing_expected_ports": ["tcp/8080"],
         },
         {
             "address": "2001:db8::10",

@@ -1,0 +1,155 @@
+"""risk/identity.py: what nmap really prints for real services, and what to make of it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.bases import empty
+from vedette.risk.identity import identify, release_of, upstream
+from vedette.scanned import Installed, Service
+
+
+def service(product: str, version: str = "", extra: str = "", *cpes: str) -> Service:
+    return Service("x", product, version, extra, probed=True, cpes=cpes)
+
+
+def told(banner: Service) -> tuple[str, str, str, str]:
+    """(product, upstream version, package, distribution that built it) of the service itself."""
+    found = next(identify(empty(), banner, None), None)
+    if found is None:
+        return "", "", "", ""
+    package = found.package
+    named = f"{package.release} {package.name} {package.version}" if package else ""
+    return found.product, found.version, named, found.build
+
+
+@pytest.mark.parametrize(
+    ("banner", "expected"),
+    [
+        (
+            service("OpenSSH", "9.2p1 Debian 2+deb12u3", "protocol 2.0"),
+            ("openssh", "9.2p1", "debian:bookworm openssh 9.2p1-2+deb12u3", "debian"),
+        ),
+        (
+            service("OpenSSH", "8.9p1 Ubuntu 3ubuntu0.10", "Ubuntu Linux; protocol 2.0"),
+            ("openssh", "8.9p1", "ubuntu:jammy openssh 8.9p1-3ubuntu0.10", "ubuntu"),
+        ),
+        (service("OpenSSH", "9.7", "protocol 2.0"), ("openssh", "9.7", "", "")),
+        (service("OpenSSH", "for_Windows_9.5"), ("openssh", "9.5", "", "")),
+        (
+            service("nginx", "1.22.1", "", "cpe:/a:igor_sysoev:nginx:1.22.1"),
+            ("nginx", "1.22.1", "", ""),
+        ),
+        (service("nginx", "1.18.0", "Ubuntu"), ("nginx", "1.18.0", "", "ubuntu")),
+        (service("nginx"), ("nginx", "", "", "")),
+        (service("Apache httpd", "2.4.57", "(Debian)"), ("apache", "2.4.57", "", "debian")),
+        (
+            service("Apache httpd", "2.4.37", "(Rocky Linux) OpenSSL/1.1.1k"),
+            ("apache", "2.4.37", "", "rhel"),
+        ),
+        (
+            service(
+                "Apache Tomcat/Coyote JSP engine", "1.1", "",
+                "cpe:/a:apache:coyote_http_connector:1.1",
+            ),
+            ("", "", "", ""),  # the connector's version is not the server's
+        ),
+        (
+            service("MySQL", "5.5.5-10.6.12-MariaDB-0ubuntu0.22.04.1"),
+            ("mariadb", "10.6.12", "ubuntu:jammy mariadb 10.6.12-0ubuntu0.22.04.1", "ubuntu"),
+        ),
+        (service("MySQL", "5.5.5-10.11.4-MariaDB"), ("mariadb", "10.11.4", "", "")),
+        (
+            service("MySQL", "8.0.32-0ubuntu0.22.04.2"),
+            ("mysql", "8.0.32", "ubuntu:jammy mysql 8.0.32-0ubuntu0.22.04.2", "ubuntu"),
+        ),
+        (service("MySQL", "5.7.33-log"), ("mysql", "5.7.33", "", "")),
+        (service("MySQL", "10.3.23 or earlier"), ("mysql", "", "", "")),
+        (service("Samba smbd", "3.X - 4.X"), ("", "", "", "")),
+        (service("Werkzeug", "1.0"), ("", "", "", "")),
+        (
+            service("x", "25.0", "", r"cpe:/a:erlang:erlang\/otp:25.0"),
+            ("erlang_otp", "25.0", "", ""),
+        ),
+    ],
+)  # fmt: skip
+def test_what_nmap_prints_is_understood(
+    banner: Service, expected: tuple[str, str, str, str]
+) -> None:
+    """Rows of nmap 7.93 against genuine banners."""
+    assert told(banner) == expected
+
+
+def test_components_beside_the_service_are_weaker_evidence() -> None:
+    """Apache names its OpenSSL; a distribution mends both under the same version."""
+    banner = service("Apache httpd", "2.4.37", "(Unix) OpenSSL/1.1.1k")
+
+    assert [
+        (one.product, one.version, one.secondary) for one in identify(empty(), banner, None)
+    ] == [
+        ("apache", "2.4.37", False),
+        ("openssl", "1.1.1k", True),
+    ]
+
+
+def test_the_package_goes_over_the_banner() -> None:
+    """Docker's proxy, a renamed banner: what is installed is what runs."""
+    package = Installed("debian:bookworm", "nginx", "1.22.1-9+deb12u3")
+
+    (found,) = identify(empty(), service("Apache httpd", "2.4.49"), package)
+
+    assert (found.product, found.version, found.package) == ("nginx", "1.22.1", package)
+
+
+def test_of_a_replaced_program_the_banner_tells_what_still_runs() -> None:
+    """The package is new on the disk, and old in memory."""
+    package = Installed("debian:bookworm", "openssh", "1:9.2p1-2+deb12u7", replaced=True)
+
+    (found,) = identify(empty(), service("OpenSSH", "9.2p1 Debian 2+deb12u2"), package)
+
+    assert found.package is not None
+    assert found.package.version == "9.2p1-2+deb12u2"
+
+
+@pytest.mark.parametrize(
+    ("package", "version"),
+    [
+        ("1:9.2p1-2+deb12u3", "9.2p1"),
+        ("2.4.62-1~deb12u2", "2.4.62"),
+        ("2:4.17.12+dfsg-0+deb12u1", "4.17.12"),
+        ("1.3.8+dfsg-4+deb12u3", "1.3.8"),
+        ("5:7.0.15-1~deb12u1", "7.0.15"),
+        ("2.90~rc1-1", "2.90rc1"),
+        ("1.22.1", "1.22.1"),
+    ],
+)
+def test_the_upstream_version_stands_in_the_package_version(package: str, version: str) -> None:
+    """Without epoch, revision, and what Debian has added."""
+    assert upstream(package) == version
+
+
+def test_one_banner_tells_the_release_of_its_host() -> None:
+    """OpenSSH is on nearly every host, and says it."""
+    banners = [service("nginx", "1.22.1"), service("OpenSSH", "9.2p1 Debian 2+deb12u3")]
+
+    assert release_of(banners) == "debian:bookworm"
+    assert not release_of(banners[:1])
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.text(max_size=300), st.text(max_size=80))
+def test_any_banner_is_identified_or_not(product: str, version: str, extra: str, cpe: str) -> None:
+    """Strangers write banners."""
+    banner = service(product, version, extra, f"cpe:/a:{cpe}")
+
+    for found in identify(empty(), banner, None):
+        assert found.product
+
+
+def test_the_bundled_base_is_there_and_is_small() -> None:
+    """A fresh installation assesses at once, offline; the package stays small."""
+    from vedette.risk.knowledge import BUNDLED, Knowledge  # noqa: PLC0415
+
+    assert Path(BUNDLED).stat().st_size < 4 << 20
+    assert Knowledge(BUNDLED).counts()["cve"] > 6000

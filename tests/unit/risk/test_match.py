@@ -1,0 +1,229 @@
+"""risk/match.py: the distribution's word first, upstream's ranges second, and never too sure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.bases import APACHE, ON_WINDOWS, base
+from vedette.risk import match
+from vedette.risk.knowledge import Knowledge
+from vedette.scanned import Installed, Service
+
+SSH_FLAW = {
+    "cve": "CVE-2024-6387",
+    "affected": [{"p": "openssh", "vsi": "8.5p1", "vee": "9.8", "src": "nvd"}],
+}
+
+
+def record(cve: str, product: str, **bounds: Any) -> dict[str, Any]:
+    return {"cve": cve, "affected": [{"p": product, "src": "nvd", **bounds}]}
+
+
+def service(product: str, version: str, extra: str = "") -> Service:
+    return Service("x", product, version, extra, probed=True)
+
+
+def package(version: str, name: str = "openssh", release: str = "debian:bookworm") -> Installed:
+    return Installed(release, name, version)
+
+
+def verdict(
+    knowledge: Knowledge, banner: Service, installed: Installed | None = None, **kind: Any
+) -> dict[str, int | str]:
+    """{CVE: confidence, or why it is left out}."""
+    found = match.assess(knowledge, banner, installed, **kind)
+    return {
+        **{one.cve.name: one.confidence for one in found.affected},
+        **{one.cve.name: one.reason for one in found.suppressed},
+    }
+
+
+def fixes(**said: Any) -> dict[str, Any]:
+    return {"distro": "debian", "release": "bookworm", "package": "openssh", "product": "openssh",
+            **said}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "complete", "version", "expected"),
+    [
+        (fixes(fixed={"CVE-2024-6387": "1:9.2p1-2+deb12u3"}), False, "1:9.2p1-2+deb12u3",
+         "fixed_by_distribution"),
+        (fixes(fixed={"CVE-2024-6387": "1:9.2p1-2+deb12u3"}), False, "1:9.2p1-2+deb12u2", 97),
+        (fixes(fixed={"CVE-2024-6387": "1:9.2p1-2+deb12u3"}, src="changelog"), False,
+         "1:9.2p1-2+deb12u2", 95),
+        (fixes(not_affected=["CVE-2024-6387"]), False, "1:9.2p1-2", "not_affected"),
+        (fixes(open={"CVE-2024-6387": "postponed"}), False, "1:9.2p1-2", 97),
+        (fixes(open={"CVE-2024-6387": "unimportant"}), False, "1:9.2p1-2", 30),
+        (fixes(open={"CVE-2024-6387": "needs-triage"}), False, "1:9.2p1-2", 30),
+        (fixes(), False, "1:9.2p1-2", 30),  # a partial table: silence means nothing
+        (fixes(), True, "1:9.2p1-2", "not_affected"),  # a complete one: it means that it is fine
+    ],
+)  # fmt: skip
+def test_the_distribution_decides(
+    tmp_path: Path, said: Mapping[str, Any], *, complete: bool, version: str, expected: int | str
+) -> None:
+    """Four fifths of what version ranges say of a Debian host is fixed there already."""
+    knowledge = base(tmp_path / "base", [SSH_FLAW], [said], complete=complete)
+
+    assert verdict(knowledge, Service(), package(version)) == {"CVE-2024-6387": expected}
+
+
+def test_the_distribution_decides_also_against_upstream(tmp_path: Path) -> None:
+    """A flaw of the packaging itself (CVE-2016-1247 in Debian's nginx) is in no upstream range."""
+    flaw = {"cve": "CVE-2016-1247", "affected": []}
+    said = fixes(package="nginx", product="nginx", fixed={"CVE-2016-1247": "1.6.2-5+deb8u3"})
+    knowledge = base(tmp_path / "base", [flaw], [said])
+
+    found = verdict(knowledge, Service(), package("1.6.2-5+deb8u2", "nginx"))
+
+    assert found == {"CVE-2016-1247": 97}
+
+
+def test_the_packages_own_changelog_is_heard(tmp_path: Path) -> None:
+    """It lies on the host, and is as new as the package."""
+    knowledge = base(tmp_path / "base", [SSH_FLAW])
+    installed = Installed(
+        "debian:bookworm", "openssh", "1:9.2p1-2", fixed=frozenset({"CVE-2024-6387"})
+    )
+    known = base(tmp_path / "known", [SSH_FLAW], [fixes()])
+
+    assert verdict(known, Service(), installed) == {"CVE-2024-6387": "fixed_by_distribution"}
+    assert verdict(knowledge, Service(), package("1:9.2p1-2")) == {"CVE-2024-6387": 30}
+
+
+def test_a_banner_that_names_the_revision_is_as_good_as_a_package(tmp_path: Path) -> None:
+    """OpenSSH of Debian says it; the epoch, which it leaves out, is that of the release's."""
+    said = fixes(fixed={"CVE-2024-6387": "1:9.2p1-2+deb12u3"})
+    knowledge = base(tmp_path / "base", [SSH_FLAW], [said])
+
+    old, new = (service("OpenSSH", f"9.2p1 Debian 2+deb12u{n}") for n in (2, 3))
+
+    assert verdict(knowledge, old) == {"CVE-2024-6387": 95}
+    assert verdict(knowledge, new) == {"CVE-2024-6387": "fixed_by_distribution"}
+
+
+@pytest.mark.parametrize(
+    ("banner", "kind", "confidence"),
+    [
+        (service("Apache httpd", "2.4.49"), {}, 80),
+        (service("Apache httpd", "2.4.49", "(Unix)"), {}, 80),
+        (service("Apache httpd", "2.4.49", "(Debian)"), {}, 30),
+        (service("Apache httpd", "2.4.49", "(Rocky Linux)"), {}, 30),
+        (service("Apache httpd", "2.4.49"), {"host_release": "debian:bookworm"}, 30),
+        (service("Apache httpd", "2.4.49"), {"host_release": "debian:trixie"}, 80),
+        (service("Apache httpd", "2.4.49"),
+         {"host_release": "debian:bookworm", "own_build": True}, 80),
+    ],
+)  # fmt: skip
+def test_upstream_ranges_are_sure_only_of_what_no_distribution_built(
+    tmp_path: Path, banner: Service, kind: Mapping[str, Any], confidence: int
+) -> None:
+    """A build whose revision nobody knows may have been mended under the same version."""
+    knowledge = base(
+        tmp_path / "base", [APACHE],
+        [fixes(package="apache2", product="apache")],
+        shipped={("debian:bookworm", "apache2"): "2.4.49-1~deb12u1"},
+    )  # fmt: skip
+
+    assert verdict(knowledge, banner, **kind) == {"CVE-2021-41773": confidence}
+
+
+def test_a_guess_from_the_port_number_matches_nothing(tmp_path: Path) -> None:
+    """Nmap's table says http for port 80; that is no version."""
+    guessed = Service("http", "Apache httpd", "2.4.49", probed=False)
+
+    assert verdict(base(tmp_path / "base", [APACHE]), guessed) == {}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "version", "confidence"),
+    [
+        ({"vsi": "9.0", "vee": "9.8"}, "9.8p1", None),
+        ({"vsi": "9.0", "vei": "9.7"}, "9.7p1", 80),  # a bound without p covers all of them
+        ({"vsi": "9.0", "vei": "9.7p1"}, "9.7p2", None),
+        ({"vse": "9.2p1", "vee": "9.8"}, "9.2p1", None),
+        ({"v": "9.2"}, "9.2p1", 80),
+        ({"v": "9.2", "upd": "-"}, "9.2p1", None),
+        ({"v": "9.2", "upd": "p1"}, "9.2p1", 80),
+        ({"v": "-"}, "9.2p1", None),
+        ({"vs": ["9.1p1", "9.2p1"]}, "9.2p1", 80),
+        ({"vs": ["9.1p1", "9.2"]}, "9.2p1", None),
+        ({"vsi": "9.0"}, "9.2p1", 30),
+        ({}, "9.2p1", 30),
+        ({"vee": "9.8", "fallback": True}, "9.2p1", 30),
+        ({"vee": "9.8", "tsw": "go"}, "9.2p1", 80),
+    ],
+)
+def test_ranges_mean_what_nvd_means_by_them(
+    tmp_path: Path, bounds: Mapping[str, Any], version: str, confidence: int | None
+) -> None:
+    """Open ends and missing bounds are only possible; "-" is no version."""
+    knowledge = base(tmp_path / "base", [record("CVE-2099-10001", "openssh", **bounds)])
+
+    found = verdict(knowledge, service("OpenSSH", version))
+
+    assert found == ({} if confidence is None else {"CVE-2099-10001": confidence})
+
+
+def test_a_platform_binds_the_ranges_of_others_too(tmp_path: Path) -> None:
+    """Httpd's own list forgets that CVE-2024-38472 needs Windows; NVD's does not."""
+    knowledge = base(tmp_path / "base", [ON_WINDOWS])
+
+    assert verdict(knowledge, service("Apache httpd", "2.4.49")) == {"CVE-2024-38472": "platform"}
+
+
+def test_a_mended_branch_beats_the_range(tmp_path: Path) -> None:
+    """Nginx 1.26.2 lies in 1.5.13 to 1.27.0, and has the fix all the same."""
+    flaw = {
+        **record("CVE-2024-7347", "nginx", vsi="1.5.13", vei="1.27.0"),
+        "fixed_in": {"nginx": ["1.26.2", "1.27.1"]},
+    }
+    knowledge = base(tmp_path / "base", [flaw])
+
+    assert verdict(knowledge, service("nginx", "1.26.2")) == {"CVE-2024-7347": "fixed_upstream"}
+    assert verdict(knowledge, service("nginx", "1.26.1")) == {"CVE-2024-7347": 80}
+    assert verdict(knowledge, service("nginx", "1.25.4")) == {"CVE-2024-7347": 80}
+
+
+def test_jenkins_counts_two_kinds_of_releases(tmp_path: Path) -> None:
+    """2.426.3 is long-term, and older by its number than the weekly 2.442 that has the flaw."""
+    flaw = {
+        "cve": "CVE-2024-23897",
+        "affected": [
+            {"p": "jenkins", "vee": "2.442", "src": "nvd"},
+            {"p": "jenkins", "vee": "2.426.3", "src": "nvd"},
+        ],
+    }
+    knowledge = base(tmp_path / "base", [flaw])
+
+    assert verdict(knowledge, service("Jenkins", "2.426.3")) == {}
+    assert verdict(knowledge, service("Jenkins", "2.426.2")) == {"CVE-2024-23897": 80}
+    assert verdict(knowledge, service("Jenkins", "2.441")) == {"CVE-2024-23897": 80}
+
+
+def test_what_the_project_disputes_is_left_out(tmp_path: Path) -> None:
+    """Unless it is used in the wild."""
+    flaw = record("CVE-2099-10002", "nginx", vee="2.0") | {"disputed": True}
+    used = record("CVE-2099-10003", "nginx", vee="2.0") | {
+        "disputed": True, "kev": {"added": "2099-01-01"},
+    }  # fmt: skip
+    knowledge = base(tmp_path / "base", [flaw, used])
+
+    assert verdict(knowledge, service("nginx", "1.0")) == {
+        "CVE-2099-10002": "disputed",
+        "CVE-2099-10003": 80,
+    }
+
+
+def test_flaws_of_the_client_are_never_sure_on_a_port(tmp_path: Path) -> None:
+    """OpenSSH's package holds both; nobody reaches ssh-agent through port 22."""
+    flaw = record("CVE-2023-38408", "openssh", vee="9.3p2")
+    said = fixes(open={"CVE-2023-38408": "needed"})
+
+    knowledge = base(tmp_path / "base", [flaw])
+    decided = base(tmp_path / "decided", [flaw], [said])
+
+    assert verdict(knowledge, service("OpenSSH", "9.2p1")) == {"CVE-2023-38408": 30}
+    assert verdict(decided, Service(), package("1:9.2p1-2")) == {"CVE-2023-38408": 30}
