@@ -53,7 +53,7 @@ def _run(file: Path) -> str:
 
 @beside
 def test_alerts_fire_and_stay_quiet_as_their_tests_say() -> None:
-    """Ten seconds of processor time: one file after the other, beside the other tests."""
+    """Eight seconds of processor time: one file after the other, beside the other tests."""
     files = sorted((ROOT / "tests").glob("*.yml"))
 
     assert files
