@@ -9,9 +9,10 @@ _AGENTS = " and on (job, instance) vedette_build_info{instances}"
 NOW = (
     single(
         "Agents",
-        "Agents whose metrics are here.",
+        "Agents whose metrics are fresh.",
         "none",
-        "count(count by (instance) (vedette_build_info{instances}))",
+        "count(instance_mode:vedette_alive:bool{instances} == 1)"
+        " or 0 * count(instance_mode:vedette_alive:bool{instances})",
         width=4,
     ),
     single(
@@ -27,7 +28,7 @@ NOW = (
         "Failed reloads",
         "Agents whose configuration was invalid when last read: they go on with the old one.",
         "none",
-        "count(vedette_config_last_reload_successful{instances} == 0)"
+        "count(vedette_config_last_reload_successful{instances} == 0{fresh})"
         " or 0 * count(vedette_config_last_reload_successful{instances})",
         steps=ANY,
         width=4,
@@ -288,14 +289,14 @@ SETUP = (
         "Version of the agent and of Python, when the configuration in use was read, addresses"
         " asked and up at the last scan.",
         (
-            "max by (instance, version, python_version) (vedette_build_info{instances})",
+            "max by (instance, version, python_version) (vedette_build_info{instances}{fresh})",
             (
                 "max by (instance)"
                 " (time() - vedette_config_last_reload_success_timestamp_seconds{instances})"
             ),
-            "max by (instance) (vedette_scanned_hosts{instances})",
-            "max by (instance) (vedette_hosts_up{instances})",
-            "max by (instance) (vedette_addresses{instances})",
+            "max by (instance) (vedette_scanned_hosts{instances}{fresh})",
+            "max by (instance) (vedette_hosts_up{instances}{fresh})",
+            "max by (instance) (vedette_addresses{instances}{fresh})",
         ),
         (
             Column("instance", "Host", link=TO_HOST_OF_CELL),
@@ -315,7 +316,7 @@ SETUP = (
         " packages for exact versions.",
         "none",
         Query(
-            "count by (capability) (vedette_capability{instances} == 0)",
+            "count by (capability) (vedette_capability{instances} == 0{fresh})",
             "{{capability}}",
         ),
         steps=SOME,

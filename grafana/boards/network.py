@@ -29,7 +29,7 @@ NOW = (
         "Neighbours",
         "Addresses of the local networks that were heard (ARP): of the host that hears most.",
         "none",
-        "max(vedette_neighbours{instances})",
+        "max(vedette_neighbours{instances}{fresh})",
         width=4,
     ),
     single(
@@ -139,7 +139,7 @@ WHO = (
     rows(
         "Who are the busiest peers?",
         "Bytes exchanged with them in the last window of capture.",
-        ('topk(20, vedette_peer_bytes{instances, peer!="other"})',),
+        ('topk(20, vedette_peer_bytes{instances, peer!="other"}{fresh})',),
         (
             Column("instance", "Host", link=TO_HOST_OF_CELL),
             Column("peer", "Peer"),
@@ -152,7 +152,7 @@ WHO = (
         "Who is near?",
         "Neighbours by address and hardware, and how many hosts have heard each. An address with"
         " two MACs is a conflict or an attack (ARP spoofing).",
-        ("topk(100, count by (address, mac, vendor) (vedette_neighbour_info{instances}))",),
+        ("topk(100, count by (address, mac, vendor) (vedette_neighbour_info{instances}{fresh}))",),
         (
             Column("address", "Address"),
             Column("mac", "MAC"),
@@ -200,7 +200,7 @@ SPEEDS = (
         "Speed of receiving between the agent's last two looks, by interface: the ten fastest.",
         "Bps",
         Query(
-            "topk(10, vedette_interface_receive_bytes_per_second{instances})",
+            "topk(10, vedette_interface_receive_bytes_per_second{instances}{fresh})",
             "{{instance}} {{interface}}",
         ),
         width=6,
@@ -210,7 +210,7 @@ SPEEDS = (
         "Speed of sending between the agent's last two looks, by interface: the ten fastest.",
         "Bps",
         Query(
-            "topk(10, vedette_interface_transmit_bytes_per_second{instances})",
+            "topk(10, vedette_interface_transmit_bytes_per_second{instances}{fresh})",
             "{{instance}} {{interface}}",
         ),
         width=6,

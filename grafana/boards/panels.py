@@ -2,7 +2,8 @@
 
 A query is PromQL. `{…}` in it becomes the board's variables: `metric{instances}` reads
 `metric{job=~"$job", site=~"$site", instance=~"$instance"}`, `{hosts}` the same without the
-instance, for what is recorded of a whole fleet.
+instance, for what is recorded of a whole fleet. `{fresh}` leaves out what a host pushed that has
+fallen silent since: a Pushgateway shows it for ever.
 """
 
 import zlib
@@ -70,7 +71,9 @@ class Column:
 
 
 def expanded(expr: str) -> str:
-    """PromQL with the board's variables in the place of {instances} and {hosts}."""
+    """PromQL with the board's variables in the place of {instances}, {hosts} and {fresh}."""
+    stale = "instance:vedette_push_age_seconds:stale{instances}"
+    expr = expr.replace("{fresh}", f" unless on (instance) {stale}")
     hosts = 'job=~"$job", site=~"$site"'
     every = f'{hosts}, instance=~"$instance"'
     for name, matchers in (("instances", every), ("hosts", hosts)):

@@ -64,7 +64,7 @@ NOW = (
         "Possible findings",
         "Findings less than 70 % sure: they are listed by the agents, and make no score.",
         "none",
-        'sum(vedette_findings{instances, confidence="possible"})'
+        'sum(vedette_findings{instances, confidence="possible"}{fresh})'
         " or 0 * count(vedette_host_risk_score{instances})",
     ),
     single(
@@ -86,7 +86,7 @@ NOW = (
         "Suppressed",
         "Findings that do not count, because the distribution has fixed them or somebody said so.",
         "none",
-        "sum(vedette_suppressed_findings{instances})",
+        "sum(vedette_suppressed_findings{instances}{fresh})",
         steps=PLAIN,
     ),
 )
@@ -95,7 +95,7 @@ WHERE = (
     rows(
         "Which findings are worst?",
         "The 50 confirmed findings with the highest score. A click on a host opens its board.",
-        ("topk(50, vedette_finding_score{instances})",),
+        ("topk(50, vedette_finding_score{instances}{fresh})",),
         (
             Column("Value", "Score", steps=RISK, decimals=1, width=80),
             Column("severity", "Severity", words=_SEVERITY_WORDS, width=100),
@@ -200,7 +200,7 @@ KNOWLEDGE = (
         "Why do findings not count?",
         "Findings that are suppressed, by the reason.",
         "none",
-        Query("sum by (reason) (vedette_suppressed_findings{instances})", "{{reason}}"),
+        Query("sum by (reason) (vedette_suppressed_findings{instances}{fresh})", "{{reason}}"),
         width=6,
     ),
     bars(
@@ -209,7 +209,8 @@ KNOWLEDGE = (
         " on, too much is missed.",
         "s",
         Query(
-            "max by (source) (time() - vedette_knowledge_build_timestamp_seconds{instances})",
+            "max by (source)"
+            " (time() - vedette_knowledge_build_timestamp_seconds{instances}{fresh})",
             "{{source}}",
         ),
         steps=((None, "green"), (604_800, "yellow"), (1_209_600, "red")),
@@ -219,7 +220,7 @@ KNOWLEDGE = (
         "How much is known?",
         "Records about vulnerabilities, by source: the least of any host.",
         "none",
-        Query("min by (source) (vedette_knowledge_records{instances})", "{{source}}"),
+        Query("min by (source) (vedette_knowledge_records{instances}{fresh})", "{{source}}"),
         width=6,
     ),
     bars(
@@ -227,7 +228,7 @@ KNOWLEDGE = (
         "Time left of the ten certificates that expire first.",
         "s",
         Query(
-            "bottomk(10, vedette_certificate_expiry_timestamp_seconds{instances} - time())",
+            "bottomk(10, vedette_certificate_expiry_timestamp_seconds{instances} - time(){fresh})",
             "{{instance}} {{address}}:{{port}}",
         ),
         steps=((None, "red"), (259_200, "yellow"), (1_209_600, "green")),
