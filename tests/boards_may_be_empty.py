@@ -6,14 +6,14 @@ One list for all that look at the boards: everything else must return data from 
 COMING_METRIC = "its metric is in the contract, but no agent exposes it yet"
 CALM = "only something wrong fills it"
 QUIET = "a quiet day, on which nothing changed and nobody new was heard"
+_NO_DEADLINE = "nothing that was found has a deadline"
 _ALLOW_LIST = "needs scan.expected_ports"
 _PUBLISHER = "needs a publisher that goes out: push or remote_write"
 
 # {uid of the board: {title of the panel: why}}
 MAY_BE_EMPTY: dict[str, dict[str, str]] = {
     "vedette-fleet": {
-        "Known exploited": COMING_METRIC,
-        "Hosts past due": COMING_METRIC,
+        "Hosts past due": _NO_DEADLINE,
         "Which alerts fire?": CALM,
         "What changed on the hosts today?": QUIET,
         "Where is open what should not be?": _ALLOW_LIST,
@@ -22,8 +22,7 @@ MAY_BE_EMPTY: dict[str, dict[str, str]] = {
     "vedette-host": {
         "Unexpected ports": _ALLOW_LIST,
         "Missing ports": _ALLOW_LIST,
-        "Known exploited findings": COMING_METRIC,
-        "Time left": COMING_METRIC,
+        "Time left": _NO_DEADLINE,
         "Which certificates expire?": COMING_METRIC,
         "What was found?": "nothing was found on this host",
         "Whom does it talk to?": "a host that nobody has talked to in the last window",
@@ -31,13 +30,10 @@ MAY_BE_EMPTY: dict[str, dict[str, str]] = {
         "Which runs failed, and why?": CALM,
     },
     "vedette-vulnerabilities": {
-        "Exploited in the wild": COMING_METRIC,
-        "Hosts overdue": COMING_METRIC,
-        "Suppressed": COMING_METRIC,
-        "What is due next?": COMING_METRIC,
-        "Why do findings not count?": COMING_METRIC,
-        "How old is the knowledge?": COMING_METRIC,
-        "How much is known?": COMING_METRIC,
+        "Hosts overdue": _NO_DEADLINE,
+        "Suppressed": "no version suggested what does not apply",
+        "What is due next?": _NO_DEADLINE,
+        "Why do findings not count?": "no version suggested what does not apply",
         "Which certificates expire first?": COMING_METRIC,
         "Which findings are worst?": "nothing was found",
         "Which findings are most widespread?": "nothing was found",

@@ -92,6 +92,8 @@ def may_be_empty(question: Question) -> bool:
         MAY_BE_EMPTY.get(asker, {}).get(asked) in {COMING_METRIC, CALM, QUIET}
         or asked in NEEDS_TIME
         or bool(metrics & set(COMING))
+        # Nothing that is found here must be mended by a day.
+        or "vedette_finding_due_timestamp_seconds" in metrics
         # Without knowledge of vulnerabilities, nothing that is found is worse than medium.
         or ("vedette_findings" in metrics and "severity=" in question.query)
     )
