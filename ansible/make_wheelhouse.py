@@ -22,7 +22,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 # Debian 12, Ubuntu 24.04 and RHEL 10, Debian 13.
 PYTHONS = ("3.11", "3.12", "3.13")
-SOURCE_ONLY = ("python-nmap",)
+# In a requirement, and in the name of a wheel.
+_SOURCE_ONLY, _BUILT = "python-nmap==", "python_nmap-"
 # pip takes these by name, and does not know which of them contain which.
 _GLIBC = ("_2_28", "_2_17", "2014", "_2_12", "2010", "_2_5", "1")
 _SECONDS = 600
@@ -36,49 +37,60 @@ def main() -> None:
     )
     parser.add_argument("--source", type=Path, default=PROJECT, help="another source tree")
     parser.add_argument("--output", type=Path, default=PROJECT / "ansible/wheelhouse")
+    parser.add_argument("--downloads", type=Path, help="where they are kept (OUTPUT/.downloads)")
     given = parser.parse_args()
     wanted = given.python or PYTHONS
     for python in wanted:
         if not re.fullmatch(r"3\.\d+(-\w+)?", python):
             parser.error(f"{python} is no Python like 3.13 or 3.13-aarch64")
-    print(make(given.source, given.output, wanted))
+    downloads = given.downloads or given.output / ".downloads"
+    print(make(given.source, given.output, downloads, wanted))
 
 
-def make(source: Path, output: Path, pythons: Iterable[str]) -> Path:
+def make(source: Path, output: Path, downloads: Path, pythons: Iterable[str]) -> Path:
     """Make the release of this source tree; return its folder."""
+    requirements = (source / "requirements.txt").read_text()
+    pinned = hashlib.sha256(requirements.encode()).hexdigest()[:12]
+    downloads.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".unfinished-") as name:
         work = Path(name)
-        built, downloaded = _requirements(source / "requirements.txt", work)
-        _build(source, built, work / "own")
-        (own,) = (work / "own").glob("vedette-*.whl")
-        version = own.name.split("-")[1]
+        own = work / "own"
+        build(source, own)
+        version = next(own.iterdir()).name.split("-")[1]
         release = work / version
         release.mkdir(mode=0o755)
         for python in pythons:
             number, _, machine = python.partition("-")
-            machine = machine or os.uname().machine
-            tag = f"cp{number.replace('.', '')}"
-            wheels = work / f"{tag}-{machine}"
-            _download(downloaded, wheels, number, tag, machine)
-            for wheel in (work / "own").iterdir():
-                shutil.copy(wheel, wheels)
-            bundle(wheels, release)
+            tag = f"cp{number.replace('.', '')}-{machine or os.uname().machine}"
+            kept = downloads / f"{pinned}-{tag}"
+            if not kept.exists():
+                download(requirements, kept, number, *tag.split("-", 1))
+            for wheel in kept.iterdir():
+                _check(wheel, requirements)
+            bundle([*kept.iterdir(), *own.iterdir()], release, tag)
         return _publish(release, output / version)
 
 
-def bundle(wheels: Path, release: Path) -> None:
-    """Write the tar of a folder of wheels, and its requirements with hashes."""
-    names = sorted(path.name for path in wheels.iterdir())
-    with tarfile.open(release / f"{wheels.name}.tar", "w") as tar:
-        for name in names:
-            tar.add(wheels / name, name, filter=_nobody)
+def bundle(wheels: Iterable[Path], release: Path, tag: str) -> None:
+    """Write the tar of these wheels, and the requirements with their hashes."""
     lines = []
-    for name in names:
-        project, version = name.split("-")[:2]
-        digest = hashlib.sha256((wheels / name).read_bytes()).hexdigest()
-        lines.append(f"{project}=={version} --hash=sha256:{digest}\n")
-    (release / f"{wheels.name}.txt").write_text("".join(lines))
+    with tarfile.open(release / f"{tag}.tar", "w") as tar:
+        for wheel in sorted(wheels, key=lambda path: path.name):
+            tar.add(wheel, wheel.name, filter=_nobody)
+            project, version = wheel.name.split("-")[:2]
+            lines.append(f"{project}=={version} --hash=sha256:{_digest(wheel)}\n")
+    (release / f"{tag}.txt").write_text("".join(lines))
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _check(wheel: Path, requirements: str) -> None:
+    """See that a wheel that was kept is still what is pinned, or what was built here."""
+    if not wheel.name.startswith(_BUILT) and f"sha256:{_digest(wheel)}" not in requirements:
+        sys.exit(f"{wheel} has none of the hashes of requirements.txt: remove its folder")
 
 
 def _nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -89,21 +101,9 @@ def _nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _requirements(file: Path, work: Path) -> tuple[Path, Path]:
-    """Split the pinned requirements: those that are built here, and those that are downloaded."""
-    blocks = re.split(r"(?m)^(?=[A-Za-z])", file.read_text())[1:]
-    built, downloaded = work / "built.txt", work / "downloaded.txt"
-    built.write_text("".join(b for b in blocks if b.startswith(SOURCE_ONLY)))
-    downloaded.write_text("".join(b for b in blocks if not b.startswith(SOURCE_ONLY)))
-    return built, downloaded
-
-
-def _build(source: Path, requirements: Path, folder: Path) -> None:
-    _pip(
-        *("wheel", "--require-hashes", "--no-binary", ":all:", "-r", str(requirements)),
-        *("--no-deps", "--use-pep517", "--no-build-isolation", "--wheel-dir", str(folder)),
-    )
-    with tempfile.TemporaryDirectory() as copy:  # a build writes into its source
+def build(source: Path, folder: Path) -> None:
+    """Make the wheel of vedette itself. From a copy: a build writes into its source."""
+    with tempfile.TemporaryDirectory() as copy:
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(source / name, copy)
         unwanted = shutil.ignore_patterns("*.egg-info", "__pycache__")
@@ -111,17 +111,30 @@ def _build(source: Path, requirements: Path, folder: Path) -> None:
         _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), copy)
 
 
-def _download(requirements: Path, folder: Path, number: str, tag: str, machine: str) -> None:
+def download(requirements: str, folder: Path, number: str, tag: str, machine: str) -> None:
+    """Fetch the pinned wheels for this Python, and build what comes as source only."""
     target = ["--python-version", number, "--implementation", "cp"]
     for abi in (tag, "abi3", "none"):
         target += ["--abi", abi]
     linux = [f"manylinux{glibc}_{machine}" for glibc in _GLIBC]
     for platform in [machine] if machine.startswith("win") else linux:
         target += ["--platform", platform]
-    _pip(
-        *("download", "--require-hashes", "--only-binary", ":all:", "--no-deps"),
-        *(*target, "--dest", str(folder), "-r", str(requirements)),
-    )
+    blocks = re.split(r"(?m)^(?=[A-Za-z])", requirements)[1:]
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as name:
+        work = Path(name)
+        built, rest = work / "built.txt", work / "rest.txt"
+        built.write_text("".join(b for b in blocks if b.startswith(_SOURCE_ONLY)))
+        rest.write_text("".join(b for b in blocks if not b.startswith(_SOURCE_ONLY)))
+        wheels = work / "wheels"
+        _pip(
+            *("wheel", "--require-hashes", "--no-binary", ":all:", "-r", str(built)),
+            *("--no-deps", "--use-pep517", "--no-build-isolation", "--wheel-dir", str(wheels)),
+        )
+        _pip(
+            *("download", "--require-hashes", "--only-binary", ":all:", "--no-deps"),
+            *(*target, "--dest", str(wheels), "-r", str(rest)),
+        )
+        wheels.rename(folder)
 
 
 def _pip(*words: str) -> None:

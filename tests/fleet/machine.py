@@ -26,6 +26,21 @@ _CGROUPS = Path("/sys/fs/cgroup")
 # What the unit's ceilings need, beside systemd's own hierarchies.
 _CONTROLLERS = ("memory", "pids", "cpu")
 _SECONDS = 60.0
+# Its address, also after a reboot.
+_NETWORK = """[Unit]
+Description=The address on the fleet's bridge
+DefaultDependencies=no
+Before=network.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=ip address replace {address}/24 dev host0
+ExecStart=ip link set host0 up
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def wait_until(what: str, look: Callable[[], T | None], seconds: float = 30.0) -> T:
@@ -50,9 +65,10 @@ def _run(*argv: str, seconds: float = _SECONDS) -> str:
 class Machine:
     """One machine, from `boot` to `remove`. address: its own, on the fleet's bridge."""
 
-    def __init__(self, name: str, directory: Path, bridge: str, address: str) -> None:
+    def __init__(self, name: str, directory: Path, bridge: str, address: str, base: Path) -> None:
         self.name = name
         self.address = address
+        self._base = base
         self.root = directory / "root"
         self._directory = directory
         self._bridge = bridge
@@ -68,20 +84,29 @@ class Machine:
         _run("mount", "-t", "tmpfs", "-o", "size=2g,mode=700", self.name, str(self._directory))
         for name in ("root", "upper", "work"):
             (self._directory / name).mkdir()
-        layers = f"lowerdir={root.base()},upperdir={self._directory}/upper"
-        _run(
-            *(
-                "mount",
-                "-t",
-                "overlay",
-                self.name,
-                "-o",
-                f"{layers},workdir={self._directory}/work",
-            ),
-            str(self.root),
-        )
+        layers = f"lowerdir={self._base},upperdir={self._directory}/upper"
+        options = f"{layers},workdir={self._directory}/work"
+        _run("mount", "-t", "overlay", self.name, "-o", options, str(self.root))
         (self.root / "etc/hostname").write_text(f"{self.name}\n")
         (self.root / "etc/machine-id").write_text("")  # its own, made at boot
+        units = self.root / "etc/systemd/system"
+        (units / "fleet-network.service").write_text(_NETWORK.format(address=self.address))
+        (units / "multi-user.target.wants").mkdir(exist_ok=True)
+        (units / "multi-user.target.wants/fleet-network.service").symlink_to(
+            "../fleet-network.service"
+        )
+        self._start()
+        self.boot_seconds = time.monotonic() - started
+
+    def reboot(self) -> None:
+        """Have it reboot, and wait for that. systemd-nspawn ends, as for a manager of services."""
+        assert self._supervisor is not None
+        self.exec("systemctl", "reboot", "--no-block")
+        self._supervisor.wait(_SECONDS)
+        _remove_cgroups(self.name)
+        self._start()
+
+    def _start(self) -> None:
         groups = _make_cgroups(self.name)
         # It moves into cgroups of its own first, so that its systemd has a subtree to itself.
         enter = "".join(f'echo $$ > "{group}/cgroup.procs"; ' for group in groups)
@@ -89,7 +114,7 @@ class Machine:
             f"exec systemd-nspawn --quiet -D '{self.root}' -M {self.name} --boot --register=no"
             f" --keep-unit --network-bridge={self._bridge} --resolv-conf=off --timezone=off"
         )
-        with (self._directory / "console").open("wb") as console:
+        with (self._directory / "console").open("ab") as console:
             self._supervisor = subprocess.Popen(  # noqa: S603 - our own machine
                 ["/bin/sh", "-ec", enter + nspawn],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
@@ -97,9 +122,6 @@ class Machine:
         self._leader = wait_until("its process 1", self._find_leader, 20)
         wait_until("its systemd", self._is_up, 60)
         self._hand_over_controllers()
-        self.exec("ip", "address", "add", f"{self.address}/24", "dev", "host0")
-        self.exec("ip", "link", "set", "host0", "up")
-        self.boot_seconds = time.monotonic() - started
 
     def exec(self, *argv: str, seconds: float = _SECONDS) -> str:
         """Run a program in it as root; return what it prints. It must end well."""
@@ -200,7 +222,7 @@ class Fleet:
         self.network = ""
         self.machines: list[Machine] = []
         root.CACHE.mkdir(parents=True, exist_ok=True)
-        self._directory = Path(tempfile.mkdtemp(prefix=f"vdf-{os.getpid()}-", dir=root.CACHE))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"vdf-{os.getpid()}-", dir=root.CACHE))
 
     def create(self) -> None:
         """Make the bridge, with this host on .1."""
@@ -212,11 +234,14 @@ class Fleet:
         _run("ip", "address", "add", f"{self.network}.1/24", "dev", self.bridge)
         _run("ip", "link", "set", self.bridge, "up")
 
-    def machine(self) -> Machine:
-        """Boot another one."""
+    def machine(self, base: Path | None = None) -> Machine:
+        """Boot another one, from this root."""
         number = 10 + len(self.machines)
         name = f"vdf-{os.getpid()}-{number}"
-        machine = Machine(name, self._directory / name, self.bridge, f"{self.network}.{number}")
+        machine = Machine(
+            name, self.directory / name, self.bridge, f"{self.network}.{number}",
+            base or root.base(),
+        )  # fmt: skip
         self.machines.append(machine)
         machine.boot()
         return machine
@@ -227,7 +252,7 @@ class Fleet:
             machine.remove()
         with suppress(AssertionError):  # it may not have come so far
             _run("ip", "link", "delete", self.bridge)
-        _remove_directory(self._directory)
+        _remove_directory(self.directory)
 
 
 @contextmanager

@@ -15,10 +15,12 @@ _BUILD_SECONDS = 600
 
 # The release whose Python is the one of .venv: the wheels that are made here must fit there.
 RELEASES = {(3, 11): "bookworm", (3, 13): "trixie"}
-MACHINE = (
-    *("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "iproute2"),
-    *("openssh-server", "nmap"),
+# As small as a host can be that ansible reaches.
+BARE = (
+    *("systemd", "systemd-sysv", "dbus", "python3", "iproute2", "openssh-server", "sudo"),
+    *("nftables", "ca-certificates", "python3-apt"),  # without it, apt has no check mode
 )
+MACHINE = (*BARE, "python3-venv", "nmap")
 
 
 def release() -> str:
@@ -39,36 +41,36 @@ def locked(name: str) -> Iterator[Path]:
         yield CACHE / name
 
 
-def base(packages: Iterable[str] = MACHINE) -> Path:
-    """Return a root of `release()` with these packages. Takes a minute the first time."""
-    wanted = sorted(packages)
+def base(packages: Iterable[str] = MACHINE, of: str = "") -> Path:
+    """Return a root of a release, or of `release()`. Takes a minute the first time."""
+    wanted, suite = sorted(packages), of or release()
     mark = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:8]
-    with locked(f"fleet-{release()}-{mark}") as root:
+    with locked(f"fleet-{suite}-{mark}") as root:
         if not root.exists():
-            _build(root, wanted)
+            _build(root, wanted, suite)
     return root
 
 
-def _build(root: Path, packages: list[str]) -> None:
+def _build(root: Path, packages: list[str], suite: str) -> None:
     unfinished = root.with_name(f"{root.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     done = subprocess.run(  # noqa: S603 - the tests' own command
         [  # noqa: S607 - wherever the distribution has it
             "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
-            release(), str(unfinished),
+            suite, str(unfinished),
         ],
-        input=_sources(), text=True, check=False, timeout=_BUILD_SECONDS,
+        input=_sources(suite), text=True, check=False, timeout=_BUILD_SECONDS,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 0, f"mmdebstrap could not build {root}: {done.stdout[-2000:]}"
     unfinished.rename(root)
 
 
-def _sources() -> str:
+def _sources(suite: str) -> str:
     """Return this machine's own package sources for that release; mmdebstrap knows others."""
     if not _SOURCES.exists():
         return ""
     text = _SOURCES.read_text()
     for other in RELEASES.values():
-        text = text.replace(other, release())
+        text = text.replace(other, suite)
     return text
