@@ -403,7 +403,7 @@ def facts(scan: Scan) -> Iterable[Facts]:
         yield Facts(
             "finding",
             tuple(
-                Fact(finding_key(p.key, f["finding"]), {"level": f["level"]})
+                Fact(finding_key(p.key, f["finding"]), {"severity": f["level"]})
                 for p in scan.ports
                 for f in p.risk["findings"]
             ),

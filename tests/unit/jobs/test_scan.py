@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from inspect import signature
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.unit.snapshots import (
     port,
     scan_of,
 )
-from vedette import scan_metrics
+from vedette import log, scan_metrics
 from vedette.edges import nmap
 from vedette.edges.host import Listener
 from vedette.errors import BadOutput
@@ -320,8 +321,16 @@ def test_a_confirmed_finding_is_a_fact() -> None:
     _, found = scan.facts(scan_of(port(V4, 23, TELNET)))
 
     assert found == Facts(
-        "finding", (Fact("192.0.2.10 tcp/23 RULE-CLEARTEXT-TELNET", {"level": "medium"}),)
+        "finding", (Fact("192.0.2.10 tcp/23 RULE-CLEARTEXT-TELNET", {"severity": "medium"}),)
     )
+
+
+def test_what_is_remembered_can_be_logged() -> None:
+    """News is logged with the names of its values: a name of the log's own fails the whole run."""
+    names = {name for told in scan.facts(SCAN) for fact in told.facts for name in fact.value}
+
+    assert "severity" in names
+    assert names & {*signature(log.event).parameters, "time", "key"} == set()
 
 
 def test_a_scan_as_metrics() -> None:
