@@ -4,7 +4,8 @@ What one real agent exposes is served under a thousand names, in twenty variants
 growing; Debian's Prometheus scrapes it as configured (each 30 s), with our rules. What is recorded
 of the whole fleet gets a past of six hours, for graphs look back that far. Then each query of each
 board but the host's runs over and over, one at a time. The goal: the 95th percentile of every panel
-of the fleet's board is below 300 ms. Takes up to five minutes.
+of the fleet's board is below 300 ms. "processor ms" is what Prometheus itself used meanwhile,
+its median: that says something on a busy machine as well. Takes up to five minutes.
 """
 
 import json
@@ -39,7 +40,8 @@ HOSTS = 1000
 VARIANTS = 20
 INTERVAL_SECONDS = 30
 PAST_SECONDS = 6 * 3600
-REPEATS = 20
+REPEATS, LEAST_REPEATS = 20, 5
+MEASURE_SECONDS = 90.0
 GOAL_MS = 300.0
 # As many as a browser sends to one server at a time.
 BROWSER = 6
@@ -212,25 +214,42 @@ def p95(figures: list[float]) -> float:
 
 def measured(receiver: Receiver) -> bool:
     """Print how long each panel takes; return whether the fleet's board meets the goal."""
+    assert receiver.child is not None
     times: dict[tuple[str, str], list[float]] = {}
+    costs: dict[tuple[str, str], list[float]] = {}
     asked = list(questions())
     for question in asked:
         question.ask(receiver)  # what is asked every half minute is in memory
-    for _ in range(REPEATS):
+    end = time.monotonic() + MEASURE_SECONDS
+    for number in range(REPEATS):
+        if number >= LEAST_REPEATS and time.monotonic() > end:
+            break
         of_panel: dict[tuple[str, str], float] = {}
+        cost_of: dict[tuple[str, str], float] = {}
         for question in asked:
             key = (question.board, question.panel)
+            before = cpu_seconds(receiver.child.pid)
             of_panel[key] = max(of_panel.get(key, 0.0), question.ask(receiver))
+            cost = (cpu_seconds(receiver.child.pid) - before) * 1e3
+            cost_of[key] = max(cost_of.get(key, 0.0), cost)
         for key, figure in of_panel.items():
             times.setdefault(key, []).append(figure)
+            costs.setdefault(key, []).append(cost_of[key])
     met = True
     for board in sorted({board for board, _ in times}):
         rows = [
-            [panel, f"{median(figures):.1f}", f"{p95(figures):.1f}"]
+            [
+                panel,
+                f"{median(figures):.1f}",
+                f"{p95(figures):.1f}",
+                f"{median(costs[of, panel]):.1f}",
+            ]
             for (of, panel), figures in sorted(times.items(), key=lambda item: -p95(item[1]))
             if of == board
         ]
-        print_table(board, ["panel, by its slowest query", "p50 ms", "p95 ms"], rows)
+        print_table(
+            board, ["panel, by its slowest query", "p50 ms", "p95 ms", "processor ms"], rows
+        )
         mine = [question for question in asked if question.board == board]
         begun = time.perf_counter()
         with ThreadPoolExecutor(BROWSER) as pool:
@@ -240,7 +259,7 @@ def measured(receiver: Receiver) -> bool:
             worst = max(p95(figures) for (of, _), figures in times.items() if of == board)
             met = worst < GOAL_MS
     print(f"\nfleet overview: worst p95 {worst:.1f} ms, the goal is {GOAL_MS:.0f} ms", end=": ")
-    print("met" if met else "MISSED")
+    print(f"{'met' if met else 'MISSED'} ({load()})")
     return met
 
 
