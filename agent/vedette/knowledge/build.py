@@ -49,7 +49,12 @@ def write(records: Records, output: Path, built_at: float) -> str:
 
 def _fill(db: sqlite3.Connection, records: Records, built_at: float) -> None:
     db.executemany(
-        "INSERT INTO meta VALUES (?, ?)", [("schema", str(SCHEMA)), ("built_at", str(built_at))]
+        "INSERT INTO meta VALUES (?, ?)",
+        [
+            ("schema", str(SCHEMA)),
+            ("built_at", str(built_at)),
+            ("epss_model", records.epss_model),
+        ],
     )
     db.executemany(
         "INSERT INTO source VALUES (?, ?, ?)",

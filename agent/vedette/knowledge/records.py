@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import KnowledgeError
+from vedette.risk.knowledge import BUNDLED, Knowledge
 
 CVE = re.compile(r"CVE-(?:19|20|21)\d\d-\d{4,8}")
 _LARGEST_FILE = 1 << 30  # bytes
@@ -30,6 +31,8 @@ class Records:
     packages: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     sources: dict[str, tuple[str, int]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    rejected: set[str] = field(default_factory=set)  # CVEs that were none
+    epss_model: str = ""
 
     def add_cve(self, record: Mapping[str, Any]) -> None:
         """Take what a source says of a CVE; what others have said of it stays.
@@ -39,6 +42,8 @@ class Records:
         name = record["cve"]
         if not CVE.fullmatch(name):
             raise ValueError(f"{name!r} is no CVE id")
+        if name in self.rejected:
+            return
         known = self.cves.setdefault(name, {"cve": name, "affected": [], "cvss": {}})
         for part in record.get("affected", ()):
             if not part["p"]:
@@ -52,6 +57,28 @@ class Records:
         for key, value in record.items():
             if key not in {"affected", "cvss", "fixed_in", "products"}:
                 known.setdefault(key, value)
+
+    def reject(self, cve: str) -> None:
+        """Forget a CVE whose authority has taken it back, whoever names it."""
+        self.rejected.add(cve)
+        self.cves.pop(cve, None)
+
+    def add(self, other: "Records") -> None:
+        """Take what older records say, but for what their sources have said anew here."""
+        for name, record in other.cves.items():
+            fresh = {part["src"] for part in self.cves.get(name, {"affected": ()})["affected"]}
+            if fresh & {"nvd", "anchore"}:
+                fresh |= {"nvd", "nvd2019"}  # one replaces the other
+            kept = [part for part in record["affected"] if not fresh >= {*part["src"].split("+")}]
+            self.add_cve({**record, "affected": kept})
+        for (release, name), package in other.packages.items():
+            known = self.package(release, name, package["product"])
+            known["shipped"] = known["shipped"] or package["shipped"]
+            known["complete"] |= package["complete"]
+            fresh = {row[-1] for row in known["fixes"]}
+            known["fixes"] += [row for row in package["fixes"] if row[-1] not in fresh]
+        self.sources = {**other.sources, **self.sources}
+        self.skipped += other.skipped
 
     def add_fixes(self, row: Mapping[str, Any], *, complete: bool = False) -> None:
         """Take what a source says of a source package in a release. Raises ValueError, KeyError.
@@ -83,6 +110,16 @@ class Records:
         """Return the entry of a source package in a release, a new one if need be."""
         empty = {"product": product, "shipped": "", "complete": False, "fixes": []}
         return self.packages.setdefault((release, name), empty)
+
+
+def bundled_products() -> Records:
+    """Return records that hold nothing but the products of the base in the package."""
+    records, base = Records(), Knowledge(BUNDLED)
+    for product, kind, text in base.aliases():
+        names = records.products.setdefault(product, {"cpe": [], "name": [], "source": []})
+        names[kind].append(text)
+    base.close()
+    return records
 
 
 # Words of distributions that leave open whether the package is affected at all.
@@ -174,8 +211,13 @@ def ranges(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         needs = list(part.get("req", ()))
         if part.get("tsw") in _RESTRICTING:
             needs.append(f"tsw:{part['tsw']}")
+        if part.get("swe", "community") not in _FREE_EDITIONS:
+            needs.append(f"swe:{part['swe']}")
         yield {**part, "needs": needs}
 
 
 # CPE's target software that restricts; the others only name a package ecosystem.
 _RESTRICTING = frozenset({"windows", "debian", "ubuntu", "pivotal_cloud_foundry"})
+# CPE's editions that restrict nothing; of the others (enterprise, supported_preview) nobody knows
+# whether this is one.
+_FREE_EDITIONS = frozenset({"community", "lts", "open_source", "oss"})

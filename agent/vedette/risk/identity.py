@@ -32,13 +32,14 @@ class Identity:
     windows: bool = False
 
 
-_DEBIAN = {
+DEBIAN = {
     "8": "jessie", "9": "stretch", "10": "buster", "11": "bullseye", "12": "bookworm",
-    "13": "trixie",
+    "13": "trixie", "14": "forky",
 }  # fmt: skip
-_UBUNTU = {
+UBUNTU = {
     "14.04": "trusty", "16.04": "xenial", "18.04": "bionic", "20.04": "focal", "22.04": "jammy",
-    "23.10": "mantic", "24.04": "noble",
+    "23.10": "mantic", "24.04": "noble", "24.10": "oracular",
+    "25.04": "plucky", "25.10": "questing",
 }  # fmt: skip
 # A release ships one upstream version of OpenSSH, and its banner does not always name the release.
 _OPENSSH = {
@@ -175,16 +176,16 @@ def _revision(banner: Service) -> Installed | None:
     if match := _OPENSSH_REVISION.match(banner.version):
         version, family, revision = match[1], match[2].lower(), match[3]
         named = _REVISION_DEBIAN.search(revision)
-        release = _DEBIAN.get(named[1], "") if named else _OPENSSH[family].get(version, "")
+        release = DEBIAN.get(named[1], "") if named else _OPENSSH[family].get(version, "")
         if not release:
             return None
         return Installed(f"{family}:{release}", "openssh", f"{version}-{revision}")
     if match := _WHOLE_VERSION.search(banner.version):
         version, revision = match.groups()
         if ubuntu := _REVISION_UBUNTU.search(revision):
-            release = f"ubuntu:{_UBUNTU[ubuntu[1]]}" if ubuntu[1] in _UBUNTU else ""
+            release = f"ubuntu:{UBUNTU[ubuntu[1]]}" if ubuntu[1] in UBUNTU else ""
         elif debian := _REVISION_DEBIAN.search(revision):
-            release = f"debian:{_DEBIAN[debian[1]]}" if debian[1] in _DEBIAN else ""
+            release = f"debian:{DEBIAN[debian[1]]}" if debian[1] in DEBIAN else ""
         else:
             release = ""
         if release:

@@ -147,6 +147,20 @@ class Knowledge:
         """Let go of the file."""
         self._db.close()
 
+    def verify(self) -> None:
+        """Read it all once. Raises KnowledgeError if it is damaged."""
+        try:
+            (said,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as exc:
+            said = str(exc)
+        if said != "ok":
+            raise KnowledgeError(f"{self.path} is damaged: {said}")
+
+    def aliases(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (product, kind, text) of all names; kind as in product()."""
+        for number, kind, text in self._db.execute("SELECT product, kind, text FROM alias"):
+            yield self._products[number], kind, text
+
     def sources(self) -> tuple[tuple[str, str, int], ...]:
         """Return (name, date, records) of what it was built from."""
         return tuple(self._db.execute("SELECT name, date, records FROM source ORDER BY name"))

@@ -125,6 +125,9 @@ def _packages(knowledge: Knowledge, one: Identity) -> Sequence[Package]:
     family, _, release = package.release.partition(":")
     if family == "ubuntu":  # extended maintenance, in archives of its own
         releases += [f"ubuntu:esm-infra/{release}", f"ubuntu:esm-apps/{release}"]
+    elif "." in release:  # rocky:9.4 is mended as rocky:9, alpine:3.20.3 as alpine:3.20
+        parts = release.split(".")
+        releases += [f"{family}:{'.'.join(parts[:n])}" for n in range(len(parts) - 1, 0, -1)]
     if one.from_banner:  # whose product is known, but not what the package is called
         return [known for where in releases for known in knowledge.packages_of(where, one.product)]
     found = [knowledge.package(where, package.name) for where in releases]

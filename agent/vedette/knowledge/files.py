@@ -1,0 +1,106 @@
+"""Reading feeds as they lie around: plain, gzip, xz, zip, or a directory of all these."""
+
+import gzip
+import json
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from vedette.errors import KnowledgeError
+
+Progress = Callable[[float], None]  # 0 to 1
+
+LARGEST = 1 << 30  # bytes of one file, decompressed
+_LARGEST_ARCHIVE = 8 << 30  # bytes of all files in a zip, decompressed
+_SUFFIXES = (".json", ".json.gz", ".json.xz", ".zip")
+_DAMAGED = (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError)
+
+
+def documents(path: Path, progress: Progress = lambda _: None) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of each file behind `path`. Raises KnowledgeError, which names it."""
+    if path.is_dir():
+        found = sorted(child for child in path.rglob("*") if child.name.endswith(_SUFFIXES))
+        for done, child in enumerate(found):
+            progress(done / len(found))
+            yield from documents(child)
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+        if start.startswith(b"PK"):
+            yield from _members(path, progress)
+        elif start.startswith(b"\x1f\x8b"):
+            with gzip.open(path) as file:
+                yield path.name, read_bounded(file, path.name)
+        elif start == b"\xfd7zXZ\x00":
+            with lzma.open(path) as file:
+                yield path.name, read_bounded(file, path.name)
+        else:
+            with path.open("rb") as file:
+                yield path.name, read_bounded(file, path.name)
+    except _DAMAGED as exc:
+        raise KnowledgeError(f"{path} cannot be read: {exc}") from exc
+
+
+def day(path: Path) -> str:
+    """Return the day on which a file was last changed, for feeds that bear no date."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+
+
+def _members(path: Path, progress: Progress) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        found = [info for info in archive.infolist() if info.filename.endswith(".json")]
+        if sum(info.file_size for info in found) > _LARGEST_ARCHIVE:
+            raise KnowledgeError(f"{path} holds more than {_LARGEST_ARCHIVE >> 30} GiB")
+        for done, info in enumerate(found):
+            progress(done / len(found))
+            with archive.open(info) as file:
+                yield f"{path.name}/{info.filename}", read_bounded(file, info.filename)
+
+
+def read_bounded(file: IO[bytes] | gzip.GzipFile | lzma.LZMAFile, name: str) -> bytes:
+    """Read all of an open file. Raises KnowledgeError for an enormous one."""
+    content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise KnowledgeError(f"{name} is larger than {LARGEST >> 30} GiB")
+    return content
+
+
+# Feeds of 100 MB are decoded record by record: as one document they would take 1 GB.
+_decode = json.JSONDecoder().raw_decode
+_BLANK = " \t\r\n"
+
+
+def elements(text: str, start: int, progress: Progress = lambda _: None) -> Iterator[Any]:
+    """Yield the elements of the JSON list that opens at text[start]. Raises ValueError."""
+    at = _skip(text, start + 1, ",")
+    while text[at : at + 1] != "]":
+        value, at = _decode(text, at)
+        yield value
+        progress(at / len(text))
+        at = _skip(text, at, ",")
+
+
+def entries(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) of the JSON object that a text holds. Raises ValueError."""
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        raise ValueError("no JSON object")
+    at = _skip(text, at + 1, ",")
+    while text[at : at + 1] != "}":
+        key, at = _decode(text, at)
+        value, at = _decode(text, _skip(text, at, ":"))
+        yield str(key), value
+        at = _skip(text, at, ",")
+
+
+def _skip(text: str, at: int, separator: str = "") -> int:
+    """Return where the next thing begins, behind blanks and one kind of separator."""
+    allowed = _BLANK + separator
+    while text[at : at + 1] and text[at] in allowed:
+        at += 1
+    return at
