@@ -202,7 +202,7 @@ class Agent:
             "raw_sockets": self._raw_sockets,
             "nmap": nmap.program() is not None,
             "capture": self._raw_sockets and captures is not None and captures.failure is None,
-            "packages": os.geteuid() == 0
+            "packages": os.name == "posix" and os.geteuid() == 0
             if scan is None
             else any(port.process for port in scan.ports),
         }
