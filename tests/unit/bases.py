@@ -21,6 +21,10 @@ PRODUCTS: Mapping[str, tuple[list[str], str, list[str]]] = {
     "tomcat": (["apache:tomcat"], "Apache Tomcat", ["tomcat9"]),
     "openssl": (["openssl:openssl"], "OpenSSL", ["openssl"]),
     "erlang_otp": (["erlang:erlang/otp"], "Erlang Port Mapper Daemon", []),
+    "redis": (["redis:redis"], "Redis key-value store", ["redis"]),
+    "bind": (["isc:bind"], "ISC BIND", ["bind9"]),
+    "powerdns": (["powerdns:authoritative", "powerdns:recursor"], "PowerDNS", ["pdns"]),
+    "minio": (["minio:minio"], "MinIO", []),
     "jenkins": (["jenkins:jenkins"], "Jenkins", []),
 }
 

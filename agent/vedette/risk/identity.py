@@ -66,6 +66,7 @@ _WHOLE_VERSION = re.compile(r"(\d[\d.]*)-(?:MariaDB-)?(\d[\w.]*(?:ubuntu[\w.]+|[
 _REVISION_DEBIAN = re.compile(r"[+~]deb(\d+)u?")
 _REVISION_UBUNTU = re.compile(r"ubuntu\d+\.(\d\d\.\d\d)\.")
 _MARIADB = re.compile(r"^(?:5\.5\.5-)?(\d[\d.]*)-MariaDB", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:release|version|v)[ ._-]?(?=\d)", re.IGNORECASE)  # RELEASE.2023-03-20T…
 _COMPONENT = re.compile(r"\b([A-Za-z][A-Za-z_]{2,30})/(\d[\w.+~-]*)")
 _CPE = re.compile(r"cpe:/a:((?:[^:\\]|\\.)+):((?:[^:\\]|\\.)+)")
 _ESCAPE = re.compile(r"\\(.)")
@@ -152,6 +153,7 @@ def _clean(version: str, product: str) -> str:
     named = re.sub(r"[ (]+(Debian|Ubuntu|Raspbian|FreeBSD)\b.*$", "", version, flags=re.IGNORECASE)
     if product in {"mysql", "mariadb"}:  # 5.7.33-log, 8.0.32-0ubuntu0.22.04.2
         named = re.sub(r"^(\d[\d.]*)-.*$", r"\1", named)
+    named = _PREFIX.sub("", named)
     return named if versions.usable(named) else ""
 
 

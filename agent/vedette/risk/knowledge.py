@@ -4,6 +4,7 @@ One SQLite file, made by `vedette knowledge build` (see knowledge/build.py). All
 one product, or one package: nothing of it is held in memory.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -216,6 +217,8 @@ class Knowledge:
         )
         for lo, lo_in, hi, hi_in, lo_text, hi_text, exact, strict, needs, certain, *cve in rows:
             if exact is None:
+                if _edition(lo_text or hi_text) and not _edition(version):
+                    continue
                 # A bound that names no portable release (7.7) covers them all (7.7p1).
                 plain = not strict and hi_text and hi_text == versions.without_portable(hi_text)
                 upper = base if plain and hi_in else full
@@ -223,9 +226,10 @@ class Knowledge:
                     continue
                 if hi is not None and (upper > hi or (upper == hi and not hi_in)):
                     continue
+            own = lo is None and product in _TOLD_BY_BRANCH and hi_text
             yield Match(
                 _cve(*cve),
-                bool(certain),
+                bool(certain) and not (own and versions.branch(version) != versions.branch(own)),
                 tuple((needs or "").split()),
                 hi_text if hi_text and not hi_in else "",
                 _bounds(lo_text, lo_in, hi_text, hi_in, exact),
@@ -239,20 +243,40 @@ class Knowledge:
         )
         return tuple(version for (version,) in rows)
 
-    def fixes(self, package: Package, installed: bytes, cves: frozenset[str]) -> Iterator[Fix]:
-        """Yield what is said of these CVEs, and of all that the installed version still lacks.
+    def lacking(self, package: Package, installed: bytes) -> frozenset[str]:
+        """Return the CVEs that the distribution has not mended in the installed version.
 
         installed: versions.package_key.
         """
+        rows = self._db.execute(
+            "SELECT DISTINCT cve FROM fix WHERE package = ?2"
+            " AND (state = 'open' OR (state = 'fixed' AND key > ?1))",
+            (installed, package.id),
+        )
+        return frozenset(name_of(number) for (number,) in rows)
+
+    def fixes(self, package: Package, installed: bytes, cves: frozenset[str]) -> Iterator[Fix]:
+        """Yield all that is said of these CVEs. installed: versions.package_key."""
         wanted = ",".join(str(number_of(cve)) for cve in cves)
         rows = self._db.execute(
             "SELECT state, version, word, source, key <= ?1, cve.* FROM fix"  # noqa: S608 - numbers
-            " JOIN cve ON cve.id = fix.cve WHERE package = ?2 AND"
-            f" (fix.cve IN ({wanted}) OR state = 'open' OR (state = 'fixed' AND key > ?1))",
+            f" JOIN cve ON cve.id = fix.cve WHERE package = ?2 AND fix.cve IN ({wanted})",
             (installed, package.id),
         )
         for state, version, word, source, has_it, *cve in rows:
             yield Fix(_cve(*cve), state, version or "", word or "", source, bool(has_it))
+
+
+# Oracle names each affected branch by its last version ("5.7.44 and prior, 8.0.35 and prior"): a
+# range without a beginning says nothing certain of the other branches.
+_TOLD_BY_BRANCH = frozenset({"mysql"})
+
+# BIND's supported preview (9.18.11-S1): what begins with one is in that edition alone.
+_EDITION = re.compile(r"-S\d+$", re.IGNORECASE)
+
+
+def _edition(version: str | None) -> bool:
+    return version is not None and _EDITION.search(version) is not None
 
 
 @lru_cache(maxsize=512)

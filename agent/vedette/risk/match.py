@@ -5,7 +5,7 @@ otherwise, and say "possible" where a distribution may have mended it under the 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vedette.risk import identity, versions
 from vedette.risk.identity import Identity
@@ -141,11 +141,13 @@ def _by_distribution(
     packages: Sequence[Package],
     candidates: Mapping[Cve, list[Match]],
 ) -> Iterator[Affected | Suppressed]:
-    names = frozenset(cve.name for cve in candidates)
+    names = frozenset(cve.name for cve in candidates).union(
+        *(knowledge.lacking(known, _key(package, known)) for known in packages)
+    )
     said: dict[Cve, list[Fix]] = {}
     for known in packages:
         for fix in knowledge.fixes(known, _key(package, known), names):
-            said.setdefault(fix.cve, []).append(fix)
+            said.setdefault(fix.cve, []).append(_from_where(fix, known, package))
     complete = any(known.complete for known in packages)
     for cve in {**candidates, **said}:
         matches, fixes = candidates.get(cve, []), said.get(cve, [])
@@ -156,6 +158,17 @@ def _by_distribution(
             yield _by_fixes(one, package, cve, fixes, matches)
         elif matches:  # else nothing but the distribution ever spoke of it
             yield Suppressed(cve, found)
+
+
+def _from_where(fix: Fix, known: Package, package: Installed) -> Fix:
+    """A fix of extended maintenance is in what was installed from there: its version tells.
+
+    `known` may also have a fix that is older than this maintenance, with an ordinary version.
+    """
+    elsewhere = "esm" in fix.version and "esm" not in package.version
+    if fix.installed_has_it and ":esm-" in known.release and elsewhere:
+        return replace(fix, installed_has_it=False)
+    return fix
 
 
 def _excused_by_distribution(
@@ -239,6 +252,13 @@ def _ships(knowledge: Knowledge, one: Identity, release: str) -> bool:
     )
 
 
+# One product in the records, but programs with flaws and version numbers of their own.
+_SEVERAL_PROGRAMS = {
+    "powerdns": "the authoritative server and the recursor",
+    "quagga_frr": "Quagga and FRR",
+}
+
+
 def _by_upstream(
     one: Identity, cve: Cve, matches: list[Match], confidence: int, why: str
 ) -> Affected:
@@ -246,6 +266,12 @@ def _by_upstream(
     best = max(matches, key=lambda match: (match.certain, not _foreign(match, windows=one.windows)))
     if not best.certain:
         confidence, why = min(confidence, UNKNOWN_BUILD), f"{why}; its range is vague"
+    elif one.product in _SEVERAL_PROGRAMS:
+        confidence = min(confidence, UNKNOWN_BUILD)
+        why = f"{why}; records do not tell apart {_SEVERAL_PROGRAMS[one.product]}"
+    elif one.windows and not best.platforms:
+        confidence = min(confidence, UNKNOWN_BUILD)
+        why = f"{why}; a port to Windows, of which the range says nothing"
     elif _foreign(best, windows=one.windows):
         confidence = min(confidence, UNKNOWN_BUILD)
         why = f"{why}; only on {', '.join(best.platforms[:2])}"

@@ -227,3 +227,105 @@ def test_flaws_of_the_client_are_never_sure_on_a_port(tmp_path: Path) -> None:
 
     assert verdict(knowledge, service("OpenSSH", "9.2p1")) == {"CVE-2023-38408": 30}
     assert verdict(decided, Service(), package("1:9.2p1-2")) == {"CVE-2023-38408": 30}
+
+
+@pytest.mark.parametrize(
+    ("version", "ordinary", "extended", "expected"),
+    [
+        # Installed from the ordinary archive, which leaves it open.
+        ("4.0.9-1ubuntu0.2", {"open": "ignored"}, {"fixed": "4.0.9-1ubuntu0.2+esm3"}, 97),
+        ("4.0.9-1ubuntu0.3", {"open": "ignored"}, {"fixed": "4.0.9-1ubuntu0.2+esm3"}, 97),
+        ("4.0.9-1ubuntu0.2+esm2", {"open": "ignored"}, {"fixed": "4.0.9-1ubuntu0.2+esm3"}, 97),
+        ("4.0.9-1ubuntu0.2+esm3", {"open": "ignored"}, {"fixed": "4.0.9-1ubuntu0.2+esm3"}, None),
+        # What the extended archive knows of the same code, without having had to mend it there.
+        ("4.0.9-1ubuntu0.2", {"open": "needed"}, {"not_affected": ""}, None),
+        ("4.0.9-1ubuntu0.2", {"open": "needed"}, {"fixed": "4.0.9-1"}, None),
+    ],
+)
+def test_extended_maintenance_counts_where_it_was_installed_from(
+    tmp_path: Path,
+    version: str,
+    ordinary: Mapping[str, str],
+    extended: Mapping[str, str],
+    expected: int | None,
+) -> None:
+    """Ubuntu's esm archives; the version tells. No upstream range speaks of this one."""
+
+    def said(release: str, what: Mapping[str, str]) -> dict[str, Any]:
+        row = {"distro": "ubuntu", "release": release, "package": "redis", "product": "redis"}
+        ((state, word),) = what.items()
+        return row | {state: {"CVE-2021-41099": word} if word else ["CVE-2021-41099"]}
+
+    knowledge = base(
+        tmp_path / "base",
+        [{"cve": "CVE-2021-41099", "affected": []}],
+        [said("bionic", ordinary), said("esm-apps/bionic", extended)],
+    )
+
+    found = verdict(knowledge, Service(), package(version, "redis", "ubuntu:bionic"))
+
+    assert found == ({} if expected is None else {"CVE-2021-41099": expected})
+
+
+def test_one_source_that_knows_the_fix_is_enough(tmp_path: Path) -> None:
+    """Trackers lack today's uploads, changelogs what nobody named; also outside upstream ranges."""
+    knowledge = base(
+        tmp_path / "base",
+        [{"cve": "CVE-2099-10001", "affected": []}],
+        [
+            fixes(open={"CVE-2099-10001": "postponed"}),
+            fixes(fixed={"CVE-2099-10001": "1:9.2p1-3"}, src="changelog"),
+        ],
+    )
+
+    assert verdict(knowledge, Service(), package("1:9.2p1-3")) == {}
+    assert verdict(knowledge, Service(), package("1:9.2p1-2")) == {"CVE-2099-10001": 95}
+
+
+def test_an_edition_has_its_flaws_for_itself(tmp_path: Path) -> None:
+    """BIND's supported preview: CVE-2023-5680 is in 9.18.18-S1, not in 9.18.18."""
+    flaw = record("CVE-2023-5680", "bind", vsi="9.18.11-S1", vee="9.18.24-S1")
+    knowledge = base(tmp_path / "base", [flaw, record("CVE-2099-10001", "bind", vei="9.18.20")])
+    both = {"CVE-2023-5680": 80, "CVE-2099-10001": 80}
+
+    assert verdict(knowledge, service("ISC BIND", "9.18.18")) == {"CVE-2099-10001": 80}
+    assert verdict(knowledge, service("ISC BIND", "9.18.18-S1")) == both
+
+
+def test_mysqls_ranges_speak_of_their_own_branch(tmp_path: Path) -> None:
+    """Oracle lists every branch that is affected: "8.0.12 and prior" is not said of 5.7."""
+    knowledge = base(tmp_path / "base", [record("CVE-2018-3137", "mysql", vei="8.0.12")])
+
+    assert verdict(knowledge, service("MySQL", "8.0.11")) == {"CVE-2018-3137": 80}
+    assert verdict(knowledge, service("MySQL", "5.7.33-log")) == {"CVE-2018-3137": 30}
+
+
+def test_programs_that_share_a_record_are_not_told_apart(tmp_path: Path) -> None:
+    """CVE-2018-16855 is in PowerDNS Recursor before 4.1.8; the other server was at 4.1.5 then."""
+    knowledge = base(tmp_path / "base", [record("CVE-2018-16855", "powerdns", vee="4.1.8")])
+
+    assert verdict(knowledge, service("PowerDNS", "4.1.5")) == {"CVE-2018-16855": 30}
+
+
+def test_a_port_to_windows_is_not_the_original(tmp_path: Path) -> None:
+    """CVE-2024-6387 needs glibc's syslog; no range says so."""
+    knowledge = base(tmp_path / "base", [SSH_FLAW])
+
+    assert verdict(knowledge, service("OpenSSH", "for_Windows_9.5")) == {"CVE-2024-6387": 30}
+
+
+def test_minios_versions_are_points_in_time(tmp_path: Path) -> None:
+    """NVD writes 2023-03-20t20-16-18z, Bitnami 2023.03.20, the server RELEASE. before it."""
+    flaw = {
+        "cve": "CVE-2023-28432",
+        "affected": [
+            {"p": "minio", "vee": "2023-03-20t20-16-18z", "src": "nvd"},
+            {"p": "minio", "vsi": "2019.12.17", "vee": "2023.03.20", "src": "bitnami"},
+        ],
+    }
+    knowledge = base(tmp_path / "base", [flaw])
+
+    old, new = (service("MinIO", f"RELEASE.2023-03-{day}-16-18Z") for day in ("13T19", "20T20"))
+
+    assert verdict(knowledge, old) == {"CVE-2023-28432": 80}
+    assert verdict(knowledge, new) == {}
