@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.ansible.variables import table as variables
 from tests.unit.contract import CONTRACT
 from tests.unit.rules import table as alerts
 from vedette.settings import reference
@@ -32,7 +33,13 @@ def metrics() -> str:
 
 
 @pytest.mark.parametrize(
-    ("block", "table"), [("settings", reference), ("metrics", metrics), ("alerts", alerts)]
+    ("block", "table"),
+    [
+        ("settings", reference),
+        ("metrics", metrics),
+        ("alerts", alerts),
+        ("variables", variables),
+    ],
 )
 def test_the_tables_of_the_readme_are_those_of_the_code(
     block: str, table: Callable[[], str]
