@@ -148,10 +148,14 @@ def test_grafana_asks_as_prometheus_wants_it(small: Controller, tls: bool) -> No
     """With a password over TLS, or neither; and it reckons with the interval of the scrapes."""
     file = "grafana_shipped ~ '/provisioning/datasources.yml.j2'"
     path = f"{{{{ lookup('ansible.builtin.template', {file}) }}}}"
-    settings = {"vedette_tls": tls, "vedette_scrape_interval": "15s"}
+    settings: dict[str, Any] = {"vedette_tls": tls, "vedette_scrape_interval": "15s"}
     config = small.render("prometheus", "m1", "{{ prometheus_config }}", **settings)
-    (source,) = yaml.safe_load(small.render("grafana", "m1", path, **settings))["datasources"]
+    settings["vedette_alerting"] = "alertmanager"
+    both = yaml.safe_load(small.render("grafana", "m1", path, **settings))["datasources"]
+    source = both[0]
 
+    assert [one["url"].rpartition(":")[2] for one in both] == ["9090", "9093"]
+    assert both[0].get("secureJsonData") == both[1].get("secureJsonData")
     assert source["url"] == f"http{'s' if tls else ''}://127.0.0.1:9090"
     assert source.get("basicAuthUser") == ("grafana" if tls else None)
     assert source["jsonData"].get("tlsAuthWithCACert", False) is tls
