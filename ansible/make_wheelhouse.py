@@ -67,9 +67,9 @@ def make(source: Path, output: Path, downloads: Path, pythons: Iterable[str]) ->
             if not kept.exists():
                 download(requirements, kept, number, *tag.split("-", 1))
             for wheel in kept.iterdir():
-                _check(wheel, requirements)
+                check(wheel, requirements)
             bundle([*kept.iterdir(), *own.iterdir()], release, tag)
-        return _publish(release, output / version)
+        return publish(release, output / version)
 
 
 def bundle(wheels: Iterable[Path], release: Path, tag: str) -> None:
@@ -87,7 +87,7 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _check(wheel: Path, requirements: str) -> None:
+def check(wheel: Path, requirements: str) -> None:
     """See that a wheel that was kept is still what is pinned, or what was built here."""
     if not wheel.name.startswith(_BUILT) and f"sha256:{_digest(wheel)}" not in requirements:
         sys.exit(f"{wheel} has none of the hashes of requirements.txt: remove its folder")
@@ -147,7 +147,7 @@ def _pip(*words: str) -> None:
         sys.exit(f"pip {' '.join(words)} failed:\n{done.stdout[-2000:]}")
 
 
-def _publish(release: Path, target: Path) -> Path:
+def publish(release: Path, target: Path) -> Path:
     """Move what is new to its place. A release never changes: hosts may run it."""
     target.mkdir(mode=0o755, exist_ok=True)
     for file in sorted(release.iterdir()):

@@ -1,0 +1,91 @@
+"""ansible/make_wheelhouse.py: what a release is made of. Nothing is downloaded here."""
+
+import hashlib
+import runpy
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.ansible.plugins import PROJECT
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    return runpy.run_path(str(PROJECT / "ansible/make_wheelhouse.py"))
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    files = [folder / "b_c-2.0-py3-none-any.whl", folder / "a-1.0-cp311-cp311-linux.whl"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    return files
+
+
+def release(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / name / "1.0"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_bundle_has_the_wheels_and_the_hash_of_each(
+    made: dict[str, Any], wheels: list[Path], tmp_path: Path
+) -> None:
+    """As pip wants them with --require-hashes."""
+    folder = release(tmp_path, "new")
+    made["bundle"](wheels, folder, "cp311-x86_64")
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in wheels}
+
+    assert (folder / "cp311-x86_64.txt").read_text() == (
+        f"a==1.0 --hash=sha256:{digests['a-1.0-cp311-cp311-linux.whl']}\n"
+        f"b_c==2.0 --hash=sha256:{digests['b_c-2.0-py3-none-any.whl']}\n"
+    )
+    with tarfile.open(folder / "cp311-x86_64.tar") as tar:
+        assert tar.getnames() == sorted(digests)
+
+
+def test_the_same_wheels_make_the_same_bytes(
+    made: dict[str, Any], wheels: list[Path], tmp_path: Path
+) -> None:
+    """Whoever builds a release again can compare."""
+    first, second = release(tmp_path, "first"), release(tmp_path, "second")
+    made["bundle"](wheels, first, "cp311-x86_64")
+    for wheel in wheels:
+        wheel.chmod(0o600)
+        wheel.touch()
+    made["bundle"](reversed(wheels), second, "cp311-x86_64")
+
+    for name in ("cp311-x86_64.tar", "cp311-x86_64.txt"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_a_release_never_changes(made: dict[str, Any], wheels: list[Path], tmp_path: Path) -> None:
+    """More Pythons may come to it; other bytes may not."""
+    target = tmp_path / "wheelhouse" / "1.0"
+    target.parent.mkdir()
+    first = release(tmp_path, "first")
+    made["bundle"](wheels, first, "cp311-x86_64")
+    made["publish"](first, target)
+    more = release(tmp_path, "more")
+    made["bundle"](wheels, more, "cp313-x86_64")
+    made["publish"](more, target)
+    other = release(tmp_path, "other")
+    made["bundle"](wheels[:1], other, "cp311-x86_64")
+
+    with pytest.raises(SystemExit, match="raise the version"):
+        made["publish"](other, target)
+    assert len(list(target.iterdir())) == 4
+    assert (target.parent / "latest").read_text() == "1.0\n"
+
+
+def test_what_was_kept_is_compared_with_the_pins(made: dict[str, Any], wheels: list[Path]) -> None:
+    """A wheel that was downloaded last month and changed since goes nowhere."""
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    made["check"](wheels[0], f"b-c==2.0 --hash=sha256:{digest}")
+
+    with pytest.raises(SystemExit, match="none of the hashes"):
+        made["check"](wheels[1], f"b-c==2.0 --hash=sha256:{digest}")
