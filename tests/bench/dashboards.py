@@ -40,8 +40,9 @@ HOSTS = 1000
 VARIANTS = 20
 INTERVAL_SECONDS = 30
 PAST_SECONDS = 6 * 3600
-REPEATS, LEAST_REPEATS = 20, 5
-MEASURE_SECONDS = 90.0
+FLEET = "vedette-fleet"
+REPEATS, REPEATS_OF_OTHERS = 20, 5
+MEASURE_SECONDS = 60.0
 GOAL_MS = 300.0
 # As many as a browser sends to one server at a time.
 BROWSER = 6
@@ -222,8 +223,9 @@ def measured(receiver: Receiver) -> bool:
         question.ask(receiver)  # what is asked every half minute is in memory
     end = time.monotonic() + MEASURE_SECONDS
     for number in range(REPEATS):
-        if number >= LEAST_REPEATS and time.monotonic() > end:
-            break
+        # The others look at every host and every series of it: they take most of the time.
+        if number == REPEATS_OF_OTHERS or (number > 1 and time.monotonic() > end):
+            asked = [question for question in asked if question.board == FLEET]
         of_panel: dict[tuple[str, str], float] = {}
         cost_of: dict[tuple[str, str], float] = {}
         for question in asked:
@@ -250,12 +252,12 @@ def measured(receiver: Receiver) -> bool:
         print_table(
             board, ["panel, by its slowest query", "p50 ms", "p95 ms", "processor ms"], rows
         )
-        mine = [question for question in asked if question.board == board]
+        mine = [question for question in questions() if question.board == board]
         begun = time.perf_counter()
         with ThreadPoolExecutor(BROWSER) as pool:
             list(pool.map(lambda question: question.ask(receiver), mine))
         print(f"all {len(mine)} queries, {BROWSER} at a time: {time.perf_counter() - begun:.2f} s")
-        if board == "vedette-fleet":
+        if board == FLEET:
             worst = max(p95(figures) for (of, _), figures in times.items() if of == board)
             met = worst < GOAL_MS
     print(f"\nfleet overview: worst p95 {worst:.1f} ms, the goal is {GOAL_MS:.0f} ms", end=": ")
