@@ -13,12 +13,12 @@ from vedette.store import Record, Store
 
 S = TypeVar("S")
 
-_SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parent / "samples"
 
 
 def sample(name: str) -> bytes:
     """Return a file of tests/samples/, whose README says how each was recorded."""
-    return (_SAMPLES / name).read_bytes()
+    return (SAMPLES / name).read_bytes()
 
 
 def record_of(name: str, families: Iterable[Metric], snapshot: object = None) -> Record:

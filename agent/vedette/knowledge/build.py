@@ -1,6 +1,7 @@
 """Records in, one SQLite file out: a new file under a temporary name, renamed when it is whole."""
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
@@ -65,6 +66,7 @@ def _fill(db: sqlite3.Connection, records: Records, built_at: float) -> None:
     for name in sorted(records.cves):
         record = records.cves[name]
         try:
+            json.dumps(record, ensure_ascii=False).encode()  # SQLite takes no surrogates
             rows = list(_ranges(record, numbers))
             good = list(_good(record, numbers))
             cve = _cve(record)

@@ -12,6 +12,7 @@ from vedette.knowledge.records import CVE, Records
 from vedette.risk import versions
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_SCORE = re.compile(rf"({CVE.pattern}),(0(?:\.\d+)?|1(?:\.0+)?|\d(?:\.\d+)?e-\d+)(?:,|$)")
 _LIST = re.compile(r'"vulnerabilities"\s*:\s*(?=\[)')
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError)
 
@@ -89,7 +90,9 @@ def _debian(records: Records, package: str, product: str, cve: str, told: Mappin
             raise ValueError(f"status {str(status)[:40]!r} in {release[:40]}")
         records.add_fixes(row, complete=True)
         archives = state.get("repositories", {}).values()
-        newest = max(map(str, archives), key=lambda v: versions.package_key(v, "dpkg"), default="")
+        versioned = [version for version in archives if isinstance(version, str)]
+        newest = max(versioned, key=lambda v: versions.package_key(v, "dpkg"), default="")
+        newest.encode()  # ValueError for what SQLite does not take
         records.package(f"debian:{release}", package)["shipped"] = newest
     records.add_cve({"cve": cve})
     return 1
@@ -129,6 +132,8 @@ def _read_epss(records: Records, paths: Sequence[Path], _: Progress) -> None:
     """FIRST's daily scores: a comment with model and date, then cve,epss,percentile."""
     count, seen, date = 0, 0, ""
     for where, content in _each(paths):
+        if not content.endswith(b"\n"):
+            raise KnowledgeError(f"{where} is cut off")
         first, names, *rows = [*content.decode(errors="replace").splitlines(), "", ""]
         head = dict(part.split(":", 1) for part in first.strip("# ").split(",") if ":" in part)
         if "model_version" not in head or not names.startswith("cve,epss"):
@@ -136,17 +141,13 @@ def _read_epss(records: Records, paths: Sequence[Path], _: Progress) -> None:
         records.epss_model = head["model_version"]
         date = max(date, head.get("score_date", "")[:10])
         for row in filter(None, rows):
-            try:
-                cve, told = row.split(",")[:2]
-                score = float(told)
-                if not 0 <= score <= 1:
-                    raise ValueError(f"EPSS {score}")
-                seen += 1
-            except ValueError as exc:
-                records.skipped.append(f"{where}: {row[:40]!r}: {exc}")
+            match = _SCORE.match(row)
+            if match is None:
+                records.skipped.append(f"{where}: {row[:40]!r} is no score")
                 continue
-            if cve in records.cves:
-                records.cves[cve]["epss"] = score
+            seen += 1
+            if match[1] in records.cves:
+                records.cves[match[1]]["epss"] = float(match[2])
                 count += 1
     if not seen:
         raise KnowledgeError(f"{', '.join(map(str, paths))}: no score in it can be read")

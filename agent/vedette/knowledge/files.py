@@ -14,34 +14,39 @@ from vedette.errors import KnowledgeError
 
 Progress = Callable[[float], None]  # 0 to 1
 
-LARGEST = 1 << 30  # bytes of one file, decompressed
+LARGEST = 1 << 30
 _LARGEST_ARCHIVE = 8 << 30  # bytes of all files in a zip, decompressed
 _SUFFIXES = (".json", ".json.gz", ".json.xz", ".zip")
 _DAMAGED = (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError)
 
 
-def documents(path: Path, progress: Progress = lambda _: None) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of each file behind `path`. Raises KnowledgeError, which names it."""
+def documents(
+    path: Path, progress: Progress = lambda _: None, largest: int = LARGEST
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of each file behind `path`. Raises KnowledgeError, which names it.
+
+    largest: bytes of one file, decompressed.
+    """
     if path.is_dir():
         found = sorted(child for child in path.rglob("*") if child.name.endswith(_SUFFIXES))
         for done, child in enumerate(found):
             progress(done / len(found))
-            yield from documents(child)
+            yield from documents(child, largest=largest)
         return
     try:
         with path.open("rb") as file:
             start = file.read(6)
         if start.startswith(b"PK"):
-            yield from _members(path, progress)
+            yield from _members(path, progress, largest)
         elif start.startswith(b"\x1f\x8b"):
             with gzip.open(path) as file:
-                yield path.name, read_bounded(file, path.name)
+                yield path.name, _bounded(file, path.name, largest)
         elif start == b"\xfd7zXZ\x00":
             with lzma.open(path) as file:
-                yield path.name, read_bounded(file, path.name)
+                yield path.name, _bounded(file, path.name, largest)
         else:
             with path.open("rb") as file:
-                yield path.name, read_bounded(file, path.name)
+                yield path.name, _bounded(file, path.name, largest)
     except _DAMAGED as exc:
         raise KnowledgeError(f"{path} cannot be read: {exc}") from exc
 
@@ -51,7 +56,7 @@ def day(path: Path) -> str:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
 
 
-def _members(path: Path, progress: Progress) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, progress: Progress, largest: int) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         found = [info for info in archive.infolist() if info.filename.endswith(".json")]
         if sum(info.file_size for info in found) > _LARGEST_ARCHIVE:
@@ -59,14 +64,13 @@ def _members(path: Path, progress: Progress) -> Iterator[tuple[str, bytes]]:
         for done, info in enumerate(found):
             progress(done / len(found))
             with archive.open(info) as file:
-                yield f"{path.name}/{info.filename}", read_bounded(file, info.filename)
+                yield f"{path.name}/{info.filename}", _bounded(file, info.filename, largest)
 
 
-def read_bounded(file: IO[bytes] | gzip.GzipFile | lzma.LZMAFile, name: str) -> bytes:
-    """Read all of an open file. Raises KnowledgeError for an enormous one."""
-    content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise KnowledgeError(f"{name} is larger than {LARGEST >> 30} GiB")
+def _bounded(file: IO[bytes] | gzip.GzipFile | lzma.LZMAFile, name: str, largest: int) -> bytes:
+    content = file.read(largest + 1)
+    if len(content) > largest:
+        raise KnowledgeError(f"{name} is larger than {largest} bytes")
     return content
 
 

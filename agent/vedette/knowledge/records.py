@@ -92,6 +92,7 @@ class Records:
         package["complete"] |= complete
         source, fixes = row["src"], package["fixes"]
         for cve, version in row.get("fixed", {}).items():
+            version.encode()  # ValueError for what SQLite does not take
             fixes.append((cve, "fixed", version, "", source))
         for cve in row.get("not_affected", ()):
             fixes.append((cve, "not_affected", "", "", source))
@@ -108,6 +109,7 @@ class Records:
 
     def package(self, release: str, name: str, product: str = "") -> dict[str, Any]:
         """Return the entry of a source package in a release, a new one if need be."""
+        f"{release}{name}".encode()  # as above
         empty = {"product": product, "shipped": "", "complete": False, "fixes": []}
         return self.packages.setdefault((release, name), empty)
 
