@@ -40,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.argv[1:] = words[1:]
         return capture()
+    if words[:1] == ["inventory"]:  # it has root's eyes: it loads nothing of the rest, either
+        from vedette.inventory import main as inventory  # noqa: PLC0415
+
+        return inventory(words[1:], _Parser)
     from vedette.edges.config_process import ConfigProcess  # noqa: PLC0415 - it must be early
 
     reader = ConfigProcess()
@@ -161,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
         "Delete this host's group from the Pushgateway, once the agent is stopped for good.",
     )  # fmt: skip
     add("reference", _reference, "Print every setting, as a Markdown table.")
+    commands.add_parser(
+        "inventory", help="Write down which package is behind each listening socket (as root)."
+    )
     commands.add_parser("capture", help="The capture process; the agent starts it by itself.")
     return parser
 

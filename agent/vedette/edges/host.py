@@ -19,6 +19,9 @@ from pathlib import Path
 
 import psutil
 
+from vedette.edges import package_files
+from vedette.edges.listening import endpoint
+from vedette.edges.package_files import parse_os_release
 from vedette.errors import BadOutput
 
 Address = IPv4Address | IPv6Address
@@ -222,14 +225,6 @@ def _inodes() -> Iterator[tuple[tuple[str, Address, int], int]]:
                 yield (name[:3], address, port), int(fields[9])
 
 
-def endpoint(text: str) -> tuple[Address, int]:
-    """Parse "0100007F:0016": 32-bit words in host order (proc_net_tcp in the kernel's docs)."""
-    words, port = text.split(":")
-    raw = bytes.fromhex(words)
-    swapped = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
-    return ip_address(swapped), int(port, 16)
-
-
 def raw_sockets() -> bool:
     """Whether this process may open raw sockets. Asked of the kernel, not guessed from the uid."""
     if not hasattr(socket, "AF_PACKET"):
@@ -260,9 +255,7 @@ def operating_system() -> tuple[str, str]:
 
 def release() -> str:
     """Return this host's distribution and release (debian:bookworm, alpine:3.20), "" if unknown."""
-    values = _os_release()
-    name = values.get("VERSION_CODENAME") or values.get("VERSION_ID", "")
-    return f"{values['ID']}:{name}" if name and values.get("ID") else ""
+    return ":".join(filter(None, package_files.release(Path("/"))))
 
 
 def _os_release() -> dict[str, str]:
@@ -270,13 +263,6 @@ def _os_release() -> dict[str, str]:
         with suppress(OSError):
             return parse_os_release(file.read_text(encoding="utf-8", errors="replace"))
     return {}
-
-
-def parse_os_release(text: str) -> dict[str, str]:
-    """Return the variables of an os-release file: shell-like assignments, quotes removed."""
-    lines = (line.strip() for line in text.splitlines())
-    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    return {key: value.strip("\"'") for key, value in pairs}
 
 
 def identity() -> str:

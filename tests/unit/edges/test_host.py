@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.edges import host
+from vedette.edges import host, listening, package_files
 
 DEBIAN = """\
 PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
@@ -22,7 +22,7 @@ HOME_URL="https://www.debian.org/?a=b"
 
 def test_os_release_is_read_as_a_shell_would() -> None:
     """Quotes go, comments and blank lines are none, and a value may hold an equals sign."""
-    assert host.parse_os_release(DEBIAN) == {
+    assert package_files.parse_os_release(DEBIAN) == {
         "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)",
         "NAME": "Debian GNU/Linux",
         "VERSION_ID": "12",
@@ -34,7 +34,7 @@ def test_os_release_is_read_as_a_shell_would() -> None:
 @given(st.text())
 def test_any_os_release_is_variables(text: str) -> None:
     """Images are built by scripts that write anything."""
-    found = host.parse_os_release(text)
+    found = package_files.parse_os_release(text)
 
     assert all(isinstance(key, str) and isinstance(value, str) for key, value in found.items())
 
@@ -51,7 +51,7 @@ def test_what_was_quoted_comes_back(values: dict[str, str]) -> None:
     """Names with blanks and signs are the rule."""
     text = "".join(f'{key}="{value}"\n' for key, value in values.items())
 
-    assert host.parse_os_release(text) == values
+    assert package_files.parse_os_release(text) == values
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_was_quoted_comes_back(values: dict[str, str]) -> None:
 )
 def test_the_kernels_notation_of_a_socket(text: str, address: str, port: int) -> None:
     """32-bit words in host order: the only trap of /proc/net/tcp, and everybody falls into it."""
-    assert host.endpoint(text) == (ip_address(address), port)
+    assert listening.endpoint(text) == (ip_address(address), port)
 
 
 def test_this_very_host_can_be_read() -> None:
