@@ -322,5 +322,6 @@ def _foreign(match: Match, *, windows: bool) -> bool:
     """Whether a range needs a platform of which nobody knows whether it is there."""
     if not match.platforms:
         return False
-    fitting = ("o:linux:", "o:debian:", "o:canonical:") if not windows else _WINDOWS
+    # Those that need Debian or Ubuntu are flaws of its packaging: of the package it is known.
+    fitting = ("o:linux:",) if not windows else _WINDOWS
     return not any(platform.startswith(fitting) for platform in match.platforms)

@@ -32,6 +32,7 @@ def usable(text: str) -> bool:
     return (
         len(text) <= LONGEST
         and _USABLE.fullmatch(text) is not None
+        and any(digit in text for digit in "123456789")  # 0 is older than everything
         and all(len(number) <= _LONGEST_NUMBER for number in re.findall(r"\d+", text))
     )
 

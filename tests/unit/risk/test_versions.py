@@ -63,8 +63,8 @@ def test_what_looks_like_a_version_can_be_compared(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "9999999999.1", "1" * 10_000, "10.3.23 or earlier", "3.X - 4.X", "1.2\n3", "v1.2", "for_1",
-     "1.2\x1b[2J", "١.٢"],  # noqa: RUF001 - digits of another script
+    ["", "0", "0.0", "9999999999.1", "1" * 10_000, "10.3.23 or earlier", "3.X - 4.X", "1.2\n3",
+     "v1.2", "for_1", "1.2\x1b[2J", "١.٢"],  # noqa: RUF001 - digits of another script
 )  # fmt: skip
 def test_what_is_no_version_is_not_compared(text: str) -> None:
     """Hostile banners claim what they like, and nmap guesses."""
