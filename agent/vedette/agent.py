@@ -1,6 +1,5 @@
 """The agent: all parts put together, started and ended in order."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from vedette import log
-from vedette.edges import host, nmap
+from vedette.edges import host, nmap, packages
 from vedette.errors import ConfigError
 from vedette.history import History
 from vedette.jobs import sniff
@@ -23,7 +22,6 @@ from vedette.publish.outgoing import Publishers
 from vedette.publish.server import HTML, JSON, PLAIN, Answer, Server
 from vedette.reload import Reload, merged
 from vedette.runner import Runner
-from vedette.scanned import Scan
 from vedette.service import Service
 from vedette.settings import Settings
 from vedette.store import Record, Store
@@ -197,14 +195,13 @@ class Agent:
         """Return {what: whether the agent can do it here}."""
         records = self.store.records()
         captures = records.get("sniff")
-        scan = self.store.get(Scan)
         return {
             "raw_sockets": self._raw_sockets,
             "nmap": nmap.program() is not None,
             "capture": self._raw_sockets and captures is not None and captures.failure is None,
-            "packages": os.name == "posix" and os.geteuid() == 0
-            if scan is None
-            else any(port.process for port in scan.ports),
+            "packages": not packages.why_not(
+                self.settings.listeners_file, time.time(), host.booted_at()
+            ),
         }
 
     def inventory(self) -> dict[str, object]:

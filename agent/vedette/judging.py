@@ -1,16 +1,17 @@
 """All that is known on this host, brought to bear on one port after the other."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from vedette import log
-from vedette.edges import host, packages
+from vedette.edges import host, package_files, packages
 from vedette.errors import BadOutput, NotReady
-from vedette.risk import identity, score
+from vedette.risk import identity, score, versions
 from vedette.risk.knowledge import Knowledge, open_newest
-from vedette.scanned import Address, Service
+from vedette.scanned import Address, Installed, Service
 
 Key = tuple[Address, str, int]  # address, transport, port
 
@@ -20,7 +21,8 @@ class Judge:
     """What to judge ports with.
 
     inventory: the packages behind the ports of the addresses in `own`, None if nobody knows them.
-    release: what that host runs (debian:bookworm), "" if unknown.
+    release: what that host runs (debian:bookworm), "" if unknown. root: its file system, if it
+    is at hand: what is installed there, and what its changelogs say, is heard as well.
     """
 
     knowledge: Knowledge
@@ -28,6 +30,7 @@ class Judge:
     own: Collection[Address]
     release: str
     now: float
+    root: Path | None = None
 
     def risks(self, services: Mapping[Key, Service]) -> dict[Key, dict[str, Any]]:
         """Return the risk of each of these open ports (score.calculate_risk_score)."""
@@ -62,12 +65,70 @@ class Judge:
             probed=service.probed,
             address=str(address),
             banner=service,
-            package=entry.package if entry else None,
+            package=self._package(address, service, entry),
             own_build=entry.own_build if entry else False,
             host_release=release,
             knowledge=self.knowledge,
             now=self.now,
         )
+
+    def _package(
+        self, address: Address, service: Service, entry: packages.Entry | None
+    ) -> Installed | None:
+        """Return the package behind a port, with what its changelog says that it has fixed."""
+        package = entry.package if entry else None
+        if self.root is None or address not in self.own:
+            return package
+        if entry is None and service.probed:
+            package = self._of_this_version(self.root, service)
+        # What was replaced says what the new one has fixed; the old one runs.
+        if package is None or package.replaced or package.release != self.release:
+            return package
+        return replace(
+            package, fixed=fixed(self.root, package.release, package.name, package.version)
+        )
+
+    def _of_this_version(self, root: Path, service: Service) -> Installed | None:
+        """Return the one package installed that is of the banner's product and version, if any."""
+        banner = next(identity.identify(self.knowledge, service, None), None)
+        family = self.release.partition(":")[0]
+        if banner is None or banner.package or banner.secondary or not banner.version:
+            return None
+        if banner.windows or banner.build not in {"", family}:  # not of this host's making
+            return None
+        wanted = versions.key(banner.version)
+        found = {
+            one
+            for source, version in installed(root, package_files.changed(root))
+            if (upstream := identity.upstream(version)) and versions.usable(upstream)
+            if versions.key(upstream) == wanted
+            if identity.product_of(
+                self.knowledge, one := Installed(self.release, source, version, inferred=True)
+            )
+            == banner.product
+        }
+        return found.pop() if len(found) == 1 else None
+
+
+@lru_cache(maxsize=1)
+def installed(root: Path, _: object) -> frozenset[tuple[str, str]]:
+    """Return (source, version) of what is installed below a root. _: changes when that does."""
+    return frozenset((one.source, one.version) for one in package_files.installed(root))
+
+
+@lru_cache(maxsize=256)
+def fixed(root: Path, release: str, name: str, version: str) -> frozenset[str]:
+    """Return the CVEs that a package has fixed by its own changelog's account."""
+    try:
+        syntax = versions.syntax_of(release)
+    except KeyError:  # a distribution that nothing is known of
+        return frozenset()
+    if syntax != "dpkg":  # the others install none
+        return frozenset()
+    here = versions.package_key(version, syntax)
+    entries = package_files.changelog(root, name)
+    told = [cves for entry, cves in entries if versions.package_key(entry, syntax) <= here]
+    return frozenset().union(*told)
 
 
 def of_this_host(
@@ -79,10 +140,11 @@ def of_this_host(
         log.event("error", "this knowledge base is not used", error=str(problem))
     inventory = None
     try:
-        inventory = packages.read(listeners_file)
-    except NotReady:
-        pass  # vedette_capability tells; most hosts begin like this
+        inventory = packages.read_fresh(listeners_file, now, host.booted_at())
+    except NotReady as exc:  # vedette_capability tells as well; most hosts begin like this
+        if listeners_file.exists():
+            log.event("warning", "the list of listeners is not used", error=str(exc))
     except BadOutput as exc:
         log.event("error", "the list of listeners is not used", error=str(exc))
     release = (inventory.release if inventory else "") or host.release()
-    return Judge(knowledge, inventory, own, release, now)
+    return Judge(knowledge, inventory, own, release, now, Path("/"))

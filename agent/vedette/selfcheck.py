@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.edges import host, nmap
+from vedette.edges import host, nmap, packages
 from vedette.errors import ConfigError
 from vedette.settings import Settings
 
@@ -42,10 +42,20 @@ def checks(settings: Settings) -> list[Check]:
             else "not permitted; no SYN scans, fingerprints, capture"
             " (run as root, or grant CAP_NET_RAW)",
         ),
+        _packages(settings.listeners_file),
         _state_directory(settings.state_directory),
         _clock(),
         *_web_config(settings.publish.expose.web_config_file),
     ]
+
+
+def _packages(file: Path) -> Check:
+    # One that is missing is no fault: banners are believed instead. One that nobody renews is.
+    why = packages.why_not(file, time.time(), host.booted_at())
+    if why and not file.exists():
+        why = f"{why}; versions are told by banners (vedette inventory, as root, tells exactly)"
+        return Check("packages", ok=True, says=why)
+    return Check("packages", ok=not why, says=why or f"{file} is fresh")
 
 
 def _state_directory(directory: Path) -> Check:

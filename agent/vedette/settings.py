@@ -49,6 +49,12 @@ class Settings(General):
 
     jobs: Mapping[str, JobOptions]
 
+    @property
+    def listeners_file(self) -> Path:
+        """What `vedette inventory` writes, as the scan job is told."""
+        scan: Any = self.jobs["scan"]
+        return Path(scan.listeners_file)
+
     def enabled_jobs(self) -> dict[str, tuple[Job[Any, Any], JobOptions]]:
         """Return {name: (job, its options)} of the jobs that are switched on."""
         return {

@@ -69,7 +69,8 @@ def install(machine: Machine, configuration: str) -> None:
     )  # fmt: skip
     machine.exec("ln", "-sfn", RELEASE, "/opt/vedette/current")
     machine.exec("useradd", "--system", "--user-group", "--no-create-home", "vedette")
-    machine.copy(_PROJECT / "systemd/vedette.service", "/etc/systemd/system/vedette.service")
+    for unit in ("vedette.service", "vedette-inventory.service", "vedette-inventory.timer"):
+        machine.copy(_PROJECT / "systemd" / unit, f"/etc/systemd/system/{unit}")
     machine.write("/etc/vedette/config.yaml", configuration)
     machine.exec("systemctl", "daemon-reload")
 

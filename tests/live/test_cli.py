@@ -119,7 +119,9 @@ def test_selfcheck_is_well_on_a_whole_host(yard: Yard, tmp_path: Path) -> None:
 
     checks = {check["what"]: check["ok"] for check in json.loads(done.stdout)}
     assert done.returncode == 0
-    assert checks == dict.fromkeys(("nmap", "raw sockets", "state directory", "clock"), True)
+    assert checks == dict.fromkeys(
+        ("nmap", "raw sockets", "packages", "state directory", "clock"), True
+    )
 
 
 def test_selfcheck_says_what_is_missing(yard: Yard, tmp_path: Path) -> None:

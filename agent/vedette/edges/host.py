@@ -225,6 +225,11 @@ def _inodes() -> Iterator[tuple[tuple[str, Address, int], int]]:
                 yield (name[:3], address, port), int(fields[9])
 
 
+def booted_at() -> float:
+    """Return when this host started, in Unix seconds."""
+    return psutil.boot_time()
+
+
 def raw_sockets() -> bool:
     """Whether this process may open raw sockets. Asked of the kernel, not guessed from the uid."""
     if not hasattr(socket, "AF_PACKET"):

@@ -18,6 +18,7 @@ Address = IPv4Address | IPv6Address
 
 _LISTEN, _UNCONNECTED = "0A", "07"  # of TCP, of UDP
 _LONGEST_COMMAND = 64 << 10  # bytes
+_CAREFULLY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _MOST_LINKS = 40  # the kernel's own limit
 
 
@@ -220,8 +221,8 @@ def within(root: Path, path: str) -> Path:
 
 def read_within(root: Path, path: str, most: int) -> bytes:
     """Return an ordinary file's content, cut after so many bytes. Raises OSError."""
-    # A stranger's file may be a pipe that nobody writes to.
-    handle = os.open(within(root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    # A stranger's file may be a pipe that nobody writes to. Not every system has these.
+    handle = os.open(within(root, path), _CAREFULLY)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path} is no ordinary file")

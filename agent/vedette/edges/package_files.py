@@ -4,8 +4,11 @@ They are read as files, below any root: a container's needs none of its programs
 no file that could be read, and its own program is asked. Nothing but the standard library.
 """
 
+import gzip
+import io
 import re
 import subprocess
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +21,9 @@ _DIVERSIONS = "/var/lib/dpkg/diversions"
 _APK = "/lib/apk/db/installed"
 _RPM = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _MOST = 64 << 20  # bytes
+_CHANGELOG = 16 << 20  # bytes, unpacked; Debian cuts them at some years
+_ENTRY = re.compile(r"^\S+ \(([^()\s]+)\) .*;")
+_CVE = re.compile(r"CVE-\d{4}-\d{4,7}")
 _PARTS = {"alpine": 2, **dict.fromkeys(("rhel", "rocky", "almalinux", "centos", "ol"), 1)}
 _RPM_SECONDS = 20
 _RPM_FORMAT = r"%{NAME}\t%{SOURCERPM}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\n"
@@ -73,6 +79,47 @@ def installed(root: Path) -> list[Package]:
             one for one, _ in parse_apk(read_within(root, _APK, _MOST).decode(errors="replace"))
         ]
     return [one for one in map(parse_rpm, _rpm(root, "-a")) if one]
+
+
+def changed(root: Path) -> tuple[int, ...]:
+    """Return what changes whenever a package of a root is installed or removed."""
+    found = []
+    for database in (_STATUS, _APK, *_RPM):
+        with suppress(OSError):
+            found.append(within(root, database).stat().st_mtime_ns)
+    return tuple(found)
+
+
+def changelog(root: Path, source: str) -> list[tuple[str, frozenset[str]]]:
+    """Return [(version, CVEs that its entry names)] of a source package, newest first.
+
+    Empty where no changelog is installed (minimal images leave them out), or it is damaged.
+    """
+    binaries = [one.name for one in installed(root) if one.source == source]
+    for name in dict.fromkeys(binaries):
+        for file in ("changelog.Debian.gz", "changelog.gz"):
+            try:
+                packed = read_within(root, f"/usr/share/doc/{name}/{file}", _CHANGELOG)
+                text = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(_CHANGELOG)
+            except (OSError, EOFError, zlib.error):
+                continue
+            if found := list(parse_changelog(text.decode(errors="replace"))):
+                return found
+    return []
+
+
+def parse_changelog(text: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield (version, CVEs named) of each entry (deb-changelog(5))."""
+    version, named = "", set[str]()
+    for line in text.splitlines():
+        if entry := _ENTRY.match(line):
+            if version:
+                yield version, frozenset(named)
+            version, named = entry[1], set()
+        else:
+            named.update(_CVE.findall(line))
+    if version:
+        yield version, frozenset(named)
 
 
 def spellings(path: str) -> list[str]:

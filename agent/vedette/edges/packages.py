@@ -14,6 +14,8 @@ from vedette.errors import BadOutput, NotReady
 from vedette.scanned import Address, Installed
 
 _LIMIT = 16 << 20  # bytes
+# Two periods of systemd/vedette-inventory.timer.
+MAX_AGE_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,31 @@ def read(path: Path) -> Inventory:
         return parse(json.loads(content))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
         raise BadOutput(f"{path} is no list of listeners: {exc!r}") from exc
+
+
+def read_fresh(path: Path, now: float, booted: float) -> Inventory:
+    """Read the file, if it tells of this host as it is. booted: Unix seconds.
+
+    Raises NotReady if there is none, or it is too old; BadOutput if it is damaged.
+    """
+    found = read(path)
+    if found.generated < booted - 1:
+        raise NotReady(f"{path} is from before this host started")
+    if found.generated < now - MAX_AGE_SECONDS:
+        raise NotReady(
+            f"{path} is {(now - found.generated) / 60:.0f} minutes old: is the timer"
+            " vedette-inventory active?"
+        )
+    return found
+
+
+def why_not(path: Path, now: float, booted: float) -> str:
+    """Return why the file is not used, "" if it is."""
+    try:
+        read_fresh(path, now, booted)
+    except (NotReady, BadOutput) as exc:
+        return str(exc)
+    return ""
 
 
 def parse(document: Mapping[str, Any]) -> Inventory:

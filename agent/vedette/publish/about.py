@@ -38,7 +38,7 @@ def families(
     capability = GaugeMetricFamily(
         "vedette_capability",
         "Whether the agent can do this here: raw_sockets and nmap for whole scans, capture for"
-        " traffic, packages (whose program listens) for exact versions.",
+        " traffic, packages (a fresh list by `vedette inventory`) for exact versions.",
         labels=["capability"],
     )
     for name, can in sorted(capabilities.items()):

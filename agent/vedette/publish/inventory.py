@@ -21,7 +21,9 @@ ADVICE = {
     " operating systems stay unknown, nothing is captured. Grant CAP_NET_RAW: run as root, or by"
     " the unit in systemd/.",
     "capture": "Traffic is not captured: the job sniff is switched off, or fails (see Jobs).",
-    "packages": "The programs behind the open ports cannot be told: run as root.",
+    "packages": "No fresh list of the packages behind the open ports: versions are told by"
+    " banners, or by what is installed. Enable vedette-inventory.timer, or run vedette inventory"
+    " as root.",
 }
 
 
