@@ -2,8 +2,9 @@
 
 Findings come as {"findings": [{"address", "transport", "port", "finding", "title", "score",
 "severity", "confidence", "status", "known_exploited", "due_days", "fixed_in", "advice",
-"reasons"}], "suppressed": [{"address", "transport", "port", "finding", "reason"}]}; status is
-"confirmed" from 70 % confidence on, "possible" below.
+"reasons"}], "suppressed": [{"address", "transport", "port", "finding", "reason"}],
+"accepted": [finding with "accepted", its reason and last day]}; status is "confirmed" from 70 %
+confidence on, "possible" below.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,6 +46,7 @@ def _document(
 ) -> dict[str, list[Row]]:
     findings: list[Row] = []
     suppressed: list[Row] = []
+    accepted: list[Row] = []
     for address, transport, number, risk in judged:
         where = {"address": str(address), "transport": transport, "port": number}
         findings += [
@@ -53,8 +55,12 @@ def _document(
             for finding in risk[kind]
         ]
         suppressed += [where | one for one in risk["suppressed"]]
+        accepted += [
+            where | _row(one, "accepted") | {"accepted": one["accepted"]}
+            for one in risk["accepted"]
+        ]
     findings.sort(key=lambda row: (row["status"], -row["score"], row["port"], row["finding"]))
-    return {"findings": findings, "suppressed": suppressed}
+    return {"findings": findings, "suppressed": suppressed, "accepted": accepted}
 
 
 def _row(finding: Mapping[str, Any], status: str) -> Row:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vedette import log
-from vedette.edges import host, package_files, packages
+from vedette.edges import acceptances, host, package_files, packages
 from vedette.errors import BadOutput, NotReady
 from vedette.risk import identity, score, versions
 from vedette.risk.knowledge import Knowledge, open_newest
@@ -31,6 +31,7 @@ class Judge:
     release: str
     now: float
     root: Path | None = None
+    accepted: tuple[acceptances.Acceptance, ...] = ()
 
     def risks(self, services: Mapping[Key, Service]) -> dict[Key, dict[str, Any]]:
         """Return the risk of each of these open ports (score.calculate_risk_score)."""
@@ -70,6 +71,10 @@ class Judge:
             host_release=release,
             knowledge=self.knowledge,
             now=self.now,
+            accepted={
+                name: {"reason": one.reason, "expires": one.expires.isoformat()}
+                for name, one in acceptances.valid(self.accepted, address, number, self.now).items()
+            },
         )
 
     def _package(
@@ -132,7 +137,11 @@ def fixed(root: Path, release: str, name: str, version: str) -> frozenset[str]:
 
 
 def of_this_host(
-    knowledge_file: Path, listeners_file: Path, own: Collection[Address], now: float
+    knowledge_file: Path,
+    listeners_file: Path,
+    own: Collection[Address],
+    now: float,
+    accepted_file: Path | None = None,
 ) -> Judge:
     """Return what to judge this host's ports with, as far as it is there."""
     knowledge, problems = open_newest([knowledge_file])
@@ -147,4 +156,9 @@ def of_this_host(
     except BadOutput as exc:
         log.event("error", "the list of listeners is not used", error=str(exc))
     release = (inventory.release if inventory else "") or host.release()
-    return Judge(knowledge, inventory, own, release, now, Path("/"))
+    accepted: tuple[acceptances.Acceptance, ...] = ()
+    try:
+        accepted = acceptances.read(accepted_file) if accepted_file else ()
+    except ValueError as exc:  # it was well-formed at the start
+        log.event("error", "no finding is accepted", error=str(exc))
+    return Judge(knowledge, inventory, own, release, now, Path("/"), accepted)

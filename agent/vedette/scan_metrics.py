@@ -56,10 +56,12 @@ def _knowledge_families(scan: Scan) -> Iterable[Metric]:
             built.add_metric([source.name], date.timestamp())
     suppressed = _gauge(
         "vedette_suppressed_findings",
-        "Vulnerabilities that versions suggested at the last scan, and that do not apply.",
+        "Findings left out of all counts at the last scan: by their version, or accepted.",
         "reason",
     )
     reasons = Counter(one["reason"] for port in scan.ports for one in port.risk["suppressed"])
+    if accepted := sum(len(port.risk["accepted"]) for port in scan.ports):
+        reasons["accepted"] = accepted
     for reason, count in sorted(reasons.items()):
         suppressed.add_metric([reason], count)
     yield from (built, records, suppressed)

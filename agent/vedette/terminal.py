@@ -69,12 +69,15 @@ def print_findings(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
             row["fixed_in"],
             "; ".join(row["reasons"]),
         )
-        for row in document["findings"]
+        for row in (*document["findings"], *document["accepted"])
     ]
     columns = ("RISK", "WHERE", "FINDING", "STATUS", "DUE", "FIXED IN", "WHY")
     left_out = len(document["suppressed"])
     print_table(
-        f"{len(rows)} findings; {left_out} left out as fixed or not affected", columns, rows
+        f"{len(document['findings'])} findings, {len(document['accepted'])} accepted;"
+        f" {left_out} left out as fixed or not affected",
+        columns,
+        rows,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vedette import __version__, judging, probing, scan_metrics, targets
-from vedette.edges import host, nmap
+from vedette.edges import acceptances, host, nmap
 from vedette.interfaces import Selection
 from vedette.job import SPLAY_TEXT, TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
@@ -84,13 +84,20 @@ class Options(JobOptions, Selection):
         Path("/run/vedette/listeners.json"),
         "What `vedette inventory` writes: the package behind each port. May be missing.",
     )
+    accepted_findings_file: Path | None = setting(
+        None,
+        "YAML list of findings that are accepted for a reason and until a day: shown as such, not"
+        " counted. Read at each scan.",
+    )
     deep_probe_seconds: float = setting(
         300.0, "Budget of the deep pass for what stayed unknown; 0 switches it off.", ge=0
     )
 
     def __post_init__(self) -> None:
-        """Refuse what may not be scanned. Raises ValueError."""
+        """Refuse what may not be scanned, and an ill-formed list. Raises ValueError."""
         targets.check(self.networks, allow_public=self.allow_public)
+        if self.accepted_findings_file is not None:
+            acceptances.read(self.accepted_findings_file)
 
 
 @dataclass(slots=True)
@@ -117,7 +124,13 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     """Sweep, then identify what needs it; yield what is known after each step."""
     found = options.addresses(host.addresses()) if options.this_host else ()
     own = tuple(dict.fromkeys(a.address for a in found))
-    judge = judging.of_this_host(options.knowledge_file, options.listeners_file, own, context.now())
+    judge = judging.of_this_host(
+        options.knowledge_file,
+        options.listeners_file,
+        own,
+        context.now(),
+        options.accepted_findings_file,
+    )
     run = Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own), judge)
     known = context.known("port")
     sweep(run)

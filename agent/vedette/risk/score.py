@@ -7,7 +7,7 @@ detection, only what is at least 70 % sure counts; the rest is listed as possibl
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from ipaddress import IPv4Address, IPv6Address
@@ -68,6 +68,7 @@ def calculate_risk_score(
     host_release: str = "",
     knowledge: Knowledge | None = None,
     now: float | None = None,
+    accepted: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Return how risky an open port is, and why.
 
@@ -76,10 +77,11 @@ def calculate_risk_score(
     follows from it is only possible. address: only for the words. banner: what it answered.
     package: what it was installed from; own_build: from no package. host_release: what the host
     runs (debian:bookworm). knowledge: the base of vulnerabilities; without one, rules alone count.
-    now: Unix seconds.
+    now: Unix seconds. accepted: {finding that somebody has accepted: its "reason" and "expires"}.
 
     The dictionary: {"score": 0.0 to 10.0, "level": str, "confidence": 0 to 100, "reasons": [str],
-    "findings": [finding], "possible": [finding], "suppressed": [{"finding", "reason"}]}, a finding
+    "findings": [finding], "possible": [finding], "suppressed": [{"finding", "reason"}],
+    "accepted": [finding with "accepted", which count for nothing]}, a finding
     being {"finding": CVE or rule's id, "title", "advice", "score", "level", "severity", "threat",
     "exposure", "confidence", "known_exploited": bool, "due_days": 3, 14, 60 or 9999 (with the next
     upgrade), "fixed_in": version or "", "reasons": [str]}. Both lists are sorted, the worst first.
@@ -105,8 +107,10 @@ def calculate_risk_score(
     today = time.time() if now is None else now
     found += [_cve_finding(one, exposure, where, today) for one in verdict.affected]
     found.sort(key=lambda finding: (-finding["score"], finding["finding"]))
-    findings = [f for f in found if f["confidence"] >= COUNTING_CONFIDENCE]
-    possible = [f for f in found if f["confidence"] < COUNTING_CONFIDENCE]
+    agreed = accepted or {}
+    kept = [f for f in found if f["finding"] not in agreed]
+    findings = [f for f in kept if f["confidence"] >= COUNTING_CONFIDENCE]
+    possible = [f for f in kept if f["confidence"] < COUNTING_CONFIDENCE]
     surface = _score(_SURFACE_SEVERITY, _threat(_SURFACE_THREAT), _REACH[exposure])
     score = max(surface, port_score([f["score"] for f in findings]))
     reasons = [f["reasons"][0] for f in findings[:_REASONS]]
@@ -128,6 +132,9 @@ def calculate_risk_score(
         "suppressed": [
             {"finding": one.cve.name, "reason": one.reason}
             for one in sorted(verdict.suppressed, key=lambda one: one.cve.name)
+        ],
+        "accepted": [
+            f | {"accepted": agreed[f["finding"]]} for f in found if f["finding"] in agreed
         ],
     }
 

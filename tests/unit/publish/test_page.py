@@ -210,3 +210,32 @@ def test_durations_in_words(value: float | None, words: str) -> None:
 def test_numbers_in_groups() -> None:
     """With narrow spaces that no line break divides."""
     assert page.number(1_234_567) == "1\u202f234\u202f567"
+
+
+def test_findings_are_shown_with_their_reasons_and_bounded() -> None:
+    """The worst of each kind; who wants all reads the JSON."""
+    document = everything()
+    risk = document["ports"][0]["risk"]
+    one = {
+        "finding": "CVE-2021-41773", "level": "critical", "score": 9.8, "known_exploited": True,
+        "due_days": 3, "fixed_in": "2.4.51", "confidence": 80, "reasons": ["because"],
+    }  # fmt: skip
+    document["ports"][0]["risk"] = {
+        **risk,
+        "findings": [one] * 500,
+        "possible": [one | {"finding": "CVE-2099-10001", "due_days": 9999}],
+        "accepted": [one | {"accepted": {"reason": "no CGI", "expires": "2027-03-31"}}],
+        "suppressed": [{"finding": "CVE-2024-38472", "reason": "platform"}] * 500,
+    }
+
+    html = page.page(document, live=True)
+    text = " ".join(" ".join(Document(html).texts).split())
+
+    for fact in (
+        "500 findings", "CVE-2021-41773 known exploited · due in 3 days · fixed in 2.4.51 · 80 %",
+        "and 480 more", "1 possible, not counted", "CVE-2099-10001 known exploited · with the next upgrade",
+        "1 accepted", "until 2027-03-31: no CGI", "500 left out", "platform: CVE-2024-38472,",
+    ):  # fmt: skip
+        assert fact in text
+    assert html.count("CVE-2021-41773") < 30
+    assert html.count("CVE-2024-38472") < 30

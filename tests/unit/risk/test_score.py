@@ -55,6 +55,7 @@ def test_the_whole_answer_for_a_telnet() -> None:
         ],
         "possible": [],
         "suppressed": [],
+        "accepted": [],
     }
 
 
@@ -68,6 +69,7 @@ def test_the_whole_answer_where_nothing_is_known() -> None:
         "findings": [],
         "possible": [],
         "suppressed": [],
+        "accepted": [],
     }
 
 
@@ -211,3 +213,16 @@ def test_who_can_be_reached_by_more_is_not_less_at_risk(service: str) -> None:
     scores = [calculate_risk_score(1, service, exposure=e)["score"] for e in EXPOSURES]
 
     assert scores == sorted(scores)
+
+
+def test_what_is_accepted_is_shown_and_does_not_count() -> None:
+    """Somebody has said why, and until when."""
+    said = {"reason": "behind a firewall", "expires": "2027-03-31"}
+
+    risk = calculate_risk_score(23, "telnet", accepted={"RULE-CLEARTEXT-TELNET": said})
+
+    assert risk["findings"] == []
+    assert [(f["finding"], f["accepted"]) for f in risk["accepted"]] == [
+        ("RULE-CLEARTEXT-TELNET", said)
+    ]
+    assert risk["score"] == calculate_risk_score(22, "ssh")["score"]

@@ -6,6 +6,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from vedette.risk.score import NEXT_UPGRADE
+
+_SHOWN_FINDINGS = 20  # of a kind and port; /inventory.json has them all
+
 
 def page(inventory: dict[str, Any], *, live: bool) -> str:
     """Return the HTML. live: it is served and reloads itself; else it is a report in a file."""
@@ -23,8 +27,16 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"bytes": size, "time": time, "duration": duration, "number": number}
+    environment.filters |= {
+        "bytes": size, "time": time, "duration": duration, "number": number, "due": due,
+    }  # fmt: skip
+    environment.globals["shown_findings"] = _SHOWN_FINDINGS
     return environment.get_template("page.html.j2")
+
+
+def due(days: int) -> str:
+    """Return a deadline in words."""
+    return "with the next upgrade" if days == NEXT_UPGRADE else f"due in {days} days"
 
 
 def size(value: float | None) -> str:
