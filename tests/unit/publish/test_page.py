@@ -233,7 +233,8 @@ def test_findings_are_shown_with_their_reasons_and_bounded() -> None:
 
     for fact in (
         "500 findings", "CVE-2021-41773 known exploited · due in 3 days · fixed in 2.4.51 · 80 %",
-        "and 480 more", "1 possible, not counted", "CVE-2099-10001 known exploited · with the next upgrade",
+        "and 480 more", "1 possible, not counted",
+        "CVE-2099-10001 known exploited · with the next upgrade",
         "1 accepted", "until 2027-03-31: no CGI", "500 left out", "platform: CVE-2024-38472,",
     ):  # fmt: skip
         assert fact in text
