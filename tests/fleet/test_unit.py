@@ -189,6 +189,37 @@ def test_syn_udp_and_os_scans_and_the_capture_work_inside(machine: Machine, peer
     assert found.value("vedette_captured_packets_total", interface="host0", protocol="tcp") > 100
 
 
+def test_the_inventory_runs_by_the_clock_and_the_agent_hears_it(
+    machine: Machine, figures: dict[str, str]
+) -> None:
+    """Root's eyes in a sandbox without network: the file is there, whole, for the agent alone."""
+    file = "/run/vedette/listeners.json"
+    machine.exec("systemctl", "start", "vedette-inventory.timer")
+
+    def written() -> str | None:
+        status, text = machine.try_exec("runuser", "-u", "vedette", "--", "cat", file)
+        return text if status == 0 else None
+
+    document = json.loads(wait_until("the list of listeners", written, 60))
+    assert document["distribution"] == "debian"
+    (own,) = [row for row in document["listeners"] if row["port"] == 8000]
+    assert (own["executable"], own["package"]) == ("/opt/vedette/releases/test/bin/vedette", "")
+    assert machine.exec("stat", "-c", "%U:%G %a", file).strip() == "root:vedette 640"
+    assert machine.try_exec("runuser", "-u", "nobody", "--", "cat", file)[0] != 0
+    wait_until(
+        "the agent's word for it",
+        lambda: metrics(machine).value("vedette_capability", capability="packages") == 1,
+        60,
+    )
+    seconds = machine.exec(
+        "systemctl", "show", "vedette-inventory", "--property=CPUUsageNSec", "--value"
+    ).strip()
+    if seconds.isdigit():
+        figures["the inventory, processor time"] = f"{int(seconds) / 1e9:.2f} s"
+    machine.exec("systemctl", "restart", "vedette")
+    assert written(), "the agent's restart took it away"
+
+
 def test_the_status_is_a_line_for_people(machine: Machine) -> None:
     """What `systemctl status` shows."""
     wait_for_jobs(machine)
