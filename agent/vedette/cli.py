@@ -342,7 +342,7 @@ def _assess(given: argparse.Namespace, settings: Any) -> int:
             options = replace(options, listeners_file=given.listeners)
         if given.knowledge is not None:
             Knowledge(given.knowledge).close()  # who names one wants no other
-            options = replace(options, knowledge_file=given.knowledge)
+            options = replace(options, knowledge_file=given.knowledge, knowledge_sha256="")
         document = assess.of_ports(_scanned(settings, options).ports)
     else:
         try:
@@ -354,7 +354,7 @@ def _assess(given: argparse.Namespace, settings: Any) -> int:
         if given.knowledge is not None:
             base = Knowledge(given.knowledge)
         else:
-            base, problems = open_newest([options.knowledge_file])
+            base, problems = open_newest([options.knowledge_file], options.knowledge_sha256)
             for problem in problems:
                 print(f"vedette: {problem}", file=sys.stderr)
         document = assess.of_report(report, inventory, base, time.time())

@@ -82,6 +82,7 @@ def _update(given: argparse.Namespace, settings: Any) -> int:
     from vedette.knowledge import update  # noqa: PLC0415 - the agent needs none of it
 
     target = settings.jobs["scan"].knowledge_file
+    sha256 = given.sha256 or settings.jobs["scan"].knowledge_sha256
     made = bool(given.records or given.feed)
     if made == bool(given.source):
         raise KnowledgeError("give a finished base, or --feed and --records to make one of")
@@ -89,9 +90,9 @@ def _update(given: argparse.Namespace, settings: Any) -> int:
         with tempfile.TemporaryDirectory() as directory:
             built = Path(directory) / target.name
             _write(given, built)
-            digest = update.install(built, target, sha256=given.sha256, force=given.force)
+            digest = update.install(built, target, sha256=sha256, force=given.force)
     else:
-        if _is_url(given.source) and not given.sha256:
+        if _is_url(given.source) and not sha256:
             raise KnowledgeError(
                 "a base from the network needs --sha256, which `build` has printed"
             )
@@ -99,7 +100,7 @@ def _update(given: argparse.Namespace, settings: Any) -> int:
         if _is_url(given.source):
             path = _fetched(fetcher, given.source)
         try:
-            digest = update.install(path, target, sha256=given.sha256, force=given.force)
+            digest = update.install(path, target, sha256=sha256, force=given.force)
         except KnowledgeError:
             if _is_url(given.source):
                 fetcher.forget(given.source)
@@ -184,7 +185,9 @@ def _show(given: argparse.Namespace, settings: Any) -> int:
     if given.file is not None:
         base = Knowledge(given.file)
     else:
-        base, problems = open_newest([settings.jobs["scan"].knowledge_file])
+        base, problems = open_newest(
+            [settings.jobs["scan"].knowledge_file], settings.jobs["scan"].knowledge_sha256
+        )
         for problem in problems:
             print(f"vedette: {problem}", file=sys.stderr)
     built = datetime.fromtimestamp(base.built_at, UTC).isoformat(timespec="seconds")

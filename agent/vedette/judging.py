@@ -142,9 +142,14 @@ def of_this_host(
     own: Collection[Address],
     now: float,
     accepted_file: Path | None = None,
+    *,
+    sha256: str = "",
 ) -> Judge:
-    """Return what to judge this host's ports with, as far as it is there."""
-    knowledge, problems = open_newest([knowledge_file])
+    """Return what to judge this host's ports with, as far as it is there.
+
+    sha256: what the base must have, "" for any.
+    """
+    knowledge, problems = open_newest([knowledge_file], sha256)
     for problem in problems:
         log.event("error", "this knowledge base is not used", error=str(problem))
     inventory = None

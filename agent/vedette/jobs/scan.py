@@ -5,6 +5,7 @@ it (see probing.py). The snapshot comes in as many steps: what is open is shown 
 what it is.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,12 @@ _SWEEP, _LIGHT, _DEEP = 0.0, 0.2, 0.6
 def _port(text: str) -> str:
     transport, number = targets.parse_port(text)
     return f"{transport}/{number}"
+
+
+def _sha256(text: str) -> str:
+    if text and not re.fullmatch("[0-9a-f]{64}", text.lower()):
+        raise ValueError(f"{text[:80]!r} is no SHA-256: 64 hexadecimal digits")
+    return text.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +87,12 @@ class Options(JobOptions, Selection):
         "Base of vulnerabilities. The one in the package is used instead where it is newer, or"
         " where this one is missing or damaged.",
     )
+    knowledge_sha256: str = setting(
+        "",
+        "What `knowledge_file` must have, or it is not used; `vedette knowledge build` prints it."
+        " Empty: any.",
+        parse=_sha256,
+    )
     listeners_file: Path = setting(
         Path("/run/vedette/listeners.json"),
         "What `vedette inventory` writes: the package behind each port. May be missing.",
@@ -130,6 +143,7 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
         own,
         context.now(),
         options.accepted_findings_file,
+        sha256=options.knowledge_sha256,
     )
     run = Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own), judge)
     known = context.known("port")

@@ -54,12 +54,12 @@ def _fill(db: sqlite3.Connection, records: Records, built_at: float) -> None:
         [
             ("schema", str(SCHEMA)),
             ("built_at", str(built_at)),
-            ("epss_model", records.epss_model),
+            ("epss_model", _plain(records.epss_model)),
         ],
     )
     db.executemany(
         "INSERT INTO source VALUES (?, ?, ?)",
-        sorted((name, date, count) for name, (date, count) in records.sources.items()),
+        sorted((name, _plain(date), count) for name, (date, count) in records.sources.items()),
     )
     numbers = _products(db, records)
     known = set()
@@ -78,6 +78,11 @@ def _fill(db: sqlite3.Connection, records: Records, built_at: float) -> None:
         db.executemany("INSERT OR IGNORE INTO good VALUES (?, ?, ?)", good)
         known.add(name)
     _packages(db, records, numbers, known)
+
+
+def _plain(text: str) -> str:
+    """Without surrogates, which SQLite does not take."""
+    return text.encode(errors="replace").decode()
 
 
 def _products(db: sqlite3.Connection, records: Records) -> dict[str, int]:

@@ -4,6 +4,7 @@ One SQLite file, made by `vedette knowledge build` (see knowledge/build.py). All
 one product, or one package: nothing of it is held in memory.
 """
 
+import hashlib
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -299,16 +300,19 @@ def _bounds(
     return " ".join(parts) or "all versions"
 
 
-def open_newest(paths: Iterable[Path]) -> tuple[Knowledge, list[KnowledgeError]]:
+def open_newest(paths: Iterable[Path], sha256: str = "") -> tuple[Knowledge, list[KnowledgeError]]:
     """Open the newest of these bases that can be read, and the bundled one if there is none.
 
-    Also returns what is wrong with the others that exist.
+    sha256: what the others must have, "" for any. Also returns what is wrong with those that are
+    there and not used.
     """
     best, problems = Knowledge(BUNDLED), []
     for path in paths:
         if not path.exists():
             continue
         try:
+            if sha256 and (digest := _digest(path)) != sha256:
+                raise KnowledgeError(f"{path} has SHA-256 {digest}, not {sha256}")  # noqa: TRY301
             found = Knowledge(path)
         except KnowledgeError as exc:
             problems.append(exc)
@@ -317,3 +321,11 @@ def open_newest(paths: Iterable[Path]) -> tuple[Knowledge, list[KnowledgeError]]
             best, found = found, best
         found.close()
     return best, problems
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise KnowledgeError(f"{path} cannot be read: {exc}") from exc

@@ -136,6 +136,18 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         Knowledge(tmp_path / "base")
 
 
+def test_a_base_without_the_pinned_hash_is_not_used(tmp_path: Path) -> None:
+    """Whoever pins it trusts no other, however new."""
+    digest = build.write(records.Records(), tmp_path / "new", 4_000_000_000.0)
+
+    right, none = open_newest([tmp_path / "new"], digest)
+    wrong, problems = open_newest([tmp_path / "new"], "0" * 64)
+
+    assert (right.path, none) == (tmp_path / "new", [])
+    assert wrong.path == BUNDLED
+    assert f"has SHA-256 {digest}, not 000" in str(problems[0])
+
+
 def test_the_newest_base_that_can_be_read_is_used(tmp_path: Path) -> None:
     """Bundled, shipped, damaged: an agent always has one, and says what it left aside."""
     (tmp_path / "damaged").write_bytes(b"x")
