@@ -72,7 +72,7 @@ def read_overrides(records: Records, paths: Sequence[Path], progress: Progress) 
             try:
                 document = json.loads(content)
                 name = document["_annotation"]["cve_id"]
-                found = list(ranges(document["cve"].get("configurations", ()), products, "anchore"))
+                found = ranges(document["cve"].get("configurations", ()), products, "anchore")
                 seen, told = seen + 1, document["_annotation"]
                 date = max(date, str(told.get("modified", ""))[:10])
                 if found:
@@ -192,8 +192,28 @@ def _ssvc(metrics: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def ranges(
     configurations: Iterable[Mapping[str, Any]], products: Mapping[str, str], source: str
+) -> list[Range]:
+    """Return the ranges of our products, each with the platforms that its AND demands.
+
+    Versions that are listed one by one become one range: they mean just these, 9.9 and 9.9p1.
+    """
+    found: list[Range] = []
+    listed: dict[str, list[Range]] = {}
+    for part in _ranges(configurations, products, source):
+        if part.get("v", "-") == "-":
+            found.append(part)
+        else:
+            beside = {key: value for key, value in part.items() if key not in {"v", "upd"}}
+            listed.setdefault(json.dumps(beside), []).append(part)
+    for common, parts in listed.items():
+        exact = [part["v"] + part.get("upd", "").removeprefix("-") for part in parts]
+        found += parts if len(parts) == 1 else [{**json.loads(common), "vs": exact}]
+    return found
+
+
+def _ranges(
+    configurations: Iterable[Mapping[str, Any]], products: Mapping[str, str], source: str
 ) -> Iterator[Range]:
-    """Yield the ranges of our products, each with the platforms that its AND demands."""
     for configuration in configurations:
         nodes = configuration["nodes"]
         joined = configuration.get("operator") == "AND"

@@ -117,6 +117,12 @@ def test_ranges_of_nvd(base: Knowledge) -> None:
     assert "CVE-2023-44487" in affects(base, "varnish", "6.0.11")
 
 
+def test_versions_listed_one_by_one_mean_just_these(base: Knowledge) -> None:
+    """9.9 and 9.9p1 are listed, 9.9p2 has the fix."""
+    assert "CVE-2025-26465" in affects(base, "openssh", "9.9p1")
+    assert "CVE-2025-26465" not in affects(base, "openssh", "9.9p2")
+
+
 def test_platforms_and_open_ends_stay(base: Knowledge) -> None:
     """An AND of NVD's is a condition; a range without an end is vague."""
     (windows,) = (m for m in base.matches("apache", "2.4.59") if m.cve.name == "CVE-2024-38472")
