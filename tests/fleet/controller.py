@@ -59,6 +59,7 @@ class Controller:
         machine.exec("chown", "-R", f"{USER}:{USER}", f"/home/{USER}/.ssh")
         machine.exec("chmod", "-R", "go=", f"/home/{USER}/.ssh")
         machine.write(f"/etc/sudoers.d/{USER}", f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
+        machine.write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {machine.name}\n")
         kind, key, *_ = machine.path("/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
         with self._known.open("a") as known:
             known.write(f"{machine.address} {kind} {key}\n")

@@ -50,6 +50,7 @@ SETTINGS: Mapping[str, Any] = {
         "expected_ports": [22, 8000],
     },
 }  # fmt: skip
+QUICKLY = {"interval_seconds": 5, "timeout_seconds": 4}
 AGENTS = ("web1", "web2", "vault1", "edge1")
 CANARY_SECRET = "c4n4ry-s3cr3t"  # noqa: S105 - it is there to be looked for
 # Nothing comes in but SSH.
@@ -117,14 +118,10 @@ def controller(fleet: Fleet, sink: str) -> Controller:
         )
     )
     (variables / "agents_pushed.yml").write_text(
-        yaml.safe_dump(
-            {"vedette_agent_host_config": {"publish": {"push": {"interval_seconds": 5}}}}
-        )
+        yaml.safe_dump({"vedette_agent_host_config": {"publish": {"push": QUICKLY}}})
     )
     (variables / "agents_remote_write.yml").write_text(
-        yaml.safe_dump(
-            {"vedette_agent_host_config": {"publish": {"remote_write": {"interval_seconds": 5}}}}
-        )
+        yaml.safe_dump({"vedette_agent_host_config": {"publish": {"remote_write": QUICKLY}}})
     )
     with (variables / "all.yml").open("a") as file:
         yaml.safe_dump({"vedette_alerting": "alertmanager"}, file)
