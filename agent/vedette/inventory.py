@@ -153,7 +153,8 @@ def _row(
     packages: Mapping[str, package_files.Package],
     own_release: tuple[str, str] | None,
 ) -> dict[str, Any]:
-    package = packages.get(program.file)
+    # The interpreter's package is not the product that it runs.
+    package = packages.get(program.file) if program.file != program.interpreter else None
     row: dict[str, Any] = {
         "address": str(address),
         "port": socket.port,

@@ -251,7 +251,7 @@ def test_a_container_is_judged_by_its_own_packages(fake: Fake, tmp_path: Path) -
 def test_an_interpreter_is_not_what_it_runs(fake: Fake) -> None:
     """Python's vulnerabilities are not those of the program written in it."""
     fake.file("usr/bin/vdt-server", "")
-    fake.lists("bash", "/usr/bin/vdt-server")
+    fake.lists("bash", "/usr/bin/vdt-server", "/usr/bin/python3.99")
     fake.process(
         10, "server", "/usr/bin/python3.99", inodes=[7],
         command=["/usr/bin/python3.99", "-I", "/usr/bin/vdt-server", "--port", "80"],
@@ -263,10 +263,12 @@ def test_an_interpreter_is_not_what_it_runs(fake: Fake) -> None:
     fake.listens(1, "00000000:0051", 8)
 
     script, module = fake.rows()
+    document, _ = inventory.take(fake.proc, 1000)
 
     assert (script["executable"], script["package"]) == ("/usr/bin/vdt-server", "bash")
     assert (module["executable"], module["package"]) == ("/usr/bin/python3.99", "")
     assert module["interpreter"] == "/usr/bin/python3.99"
+    assert [entry.own_build for entry in packages.parse(document).listeners] == [False, False]
 
 
 def test_systemd_listens_for_a_service(fake: Fake) -> None:

@@ -123,5 +123,6 @@ def _entry(row: Mapping[str, Any], release: str) -> Entry:
         process=str(row.get("process") or ""),
         executable=executable,
         package=package,
-        own_build=bool(executable) and not name,
+        # Of what an interpreter runs nothing is known where the inventory names no script.
+        own_build=bool(executable) and not name and executable != row.get("interpreter"),
     )
