@@ -9,7 +9,7 @@ from typing import Any
 from vedette import log
 from vedette.edges import acceptances, host, package_files, packages
 from vedette.errors import BadOutput, NotReady
-from vedette.risk import identity, score, versions
+from vedette.risk import identity, match, score, versions
 from vedette.risk.knowledge import Knowledge, open_newest
 from vedette.scanned import Address, Installed, Service
 
@@ -39,9 +39,12 @@ class Judge:
         for key, service in services.items():
             hosts.setdefault(key[0], []).append(service)
         releases = {address: self._release(address, found) for address, found in hosts.items()}
-        return {
-            key: self._risk(key, service, releases[key[0]]) for key, service in services.items()
-        }
+        try:
+            return {
+                key: self._risk(key, service, releases[key[0]]) for key, service in services.items()
+            }
+        finally:
+            match.assess.cache_clear()  # the next scan is far away
 
     def _release(self, address: Address, services: Iterable[Service]) -> str:
         if address in self.own and self.release:

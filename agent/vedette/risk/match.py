@@ -4,8 +4,10 @@ The distribution's word decides where the package is known to the revision; upst
 otherwise, and say "possible" where a distribution may have mended it under the same version.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from vedette.risk import identity, versions
 from vedette.risk.identity import Identity
@@ -47,6 +49,7 @@ class Verdict:
     identities: tuple[Identity, ...] = ()
 
 
+@lru_cache(maxsize=64)  # a host has the same service on many ports and addresses
 def assess(
     knowledge: Knowledge,
     banner: Service,
@@ -163,8 +166,11 @@ def _by_distribution(
 def _from_where(fix: Fix, known: Package, package: Installed) -> Fix:
     """A fix of extended maintenance is in what was installed from there: its version tells.
 
-    `known` may also have a fix that is older than this maintenance, with an ordinary version.
+    `known` may also have a fix that is older than this maintenance, with an ordinary version. And
+    7.0.15-1~deb12u1 sorts before 7.0.15-1, but is that one built again, with all its fixes.
     """
+    if fix.version and fix.version == _REBUILT.sub("", _with_epoch(package, known)):
+        return replace(fix, installed_has_it=True)
     elsewhere = "esm" in fix.version and "esm" not in package.version
     if fix.installed_has_it and ":esm-" in known.release and elsewhere:
         return replace(fix, installed_has_it=False)
@@ -215,11 +221,17 @@ def _affected(cve: Cve, confidence: int, why: str, fixed_in: str, package: Insta
     return Affected(cve, confidence, why, fixed_in)
 
 
-def _key(package: Installed, known: Package) -> bytes:
+_REBUILT = re.compile(r"~(deb\d+u|bpo\d+\+)\d+$")
+
+
+def _with_epoch(package: Installed, known: Package) -> str:
     version = package.version
-    if known.epoch and ":" not in version:  # banners leave it out
-        version = f"{known.epoch}:{version}"
-    return versions.package_key(version, versions.syntax_of(known.release))
+    return f"{known.epoch}:{version}" if known.epoch and ":" not in version else version
+
+
+def _key(package: Installed, known: Package) -> bytes:
+    # Banners leave the epoch out.
+    return versions.package_key(_with_epoch(package, known), versions.syntax_of(known.release))
 
 
 # ---- upstream's ranges decide ----

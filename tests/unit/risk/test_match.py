@@ -329,3 +329,15 @@ def test_minios_versions_are_points_in_time(tmp_path: Path) -> None:
 
     assert verdict(knowledge, old) == {"CVE-2023-28432": 80}
     assert verdict(knowledge, new) == {}
+
+
+def test_a_package_built_again_for_a_release_has_all_of_the_original(tmp_path: Path) -> None:
+    """7.0.15-1~deb12u1 is 7.0.15-1 for Debian 12, and sorts before it."""
+    said = fixes(package="redis", product="redis", fixed={"CVE-2023-41056": "5:7.0.15-1"})
+    flaw = {"cve": "CVE-2023-41056", "affected": []}
+    knowledge = base(tmp_path / "base", [flaw], [said])
+
+    assert verdict(knowledge, Service(), package("5:7.0.15-1~deb12u10", "redis")) == {}
+    assert verdict(knowledge, Service(), package("5:7.0.14-1~deb12u10", "redis")) == {
+        "CVE-2023-41056": 97
+    }
