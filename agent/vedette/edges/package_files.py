@@ -9,9 +9,10 @@ import io
 import re
 import subprocess
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vedette.edges.listening import read_within, within
@@ -24,6 +25,9 @@ _MOST = 64 << 20  # bytes
 _CHANGELOG = 16 << 20  # bytes, unpacked; Debian cuts them at some years
 _ENTRY = re.compile(r"^\S+ \(([^()\s]+)\) .*;")
 _CVE = re.compile(r"CVE-\d{4}-\d{4,7}")
+_LINE = 4096  # characters; a longer one comes in pieces
+_PARAGRAPH = re.compile(r"(?:.+\n?)+")
+_FIELD = re.compile(r"^(Package|Version|Status|Source|Architecture): (.*)$", re.MULTILINE)
 _PARTS = {"alpine": 2, **dict.fromkeys(("rhel", "rocky", "almalinux", "centos", "ol"), 1)}
 _RPM_SECONDS = 20
 _RPM_FORMAT = r"%{NAME}\t%{SOURCERPM}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\n"
@@ -100,18 +104,29 @@ def changelog(root: Path, source: str) -> list[tuple[str, frozenset[str]]]:
         for file in ("changelog.Debian.gz", "changelog.gz"):
             try:
                 packed = read_within(root, f"/usr/share/doc/{name}/{file}", _CHANGELOG)
-                text = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(_CHANGELOG)
+                with gzip.open(io.BytesIO(packed), "rt", errors="replace") as text:
+                    lines = iter(partial(text.readline, _LINE), "")
+                    found = list(parse_changelog(_first(lines, _CHANGELOG)))
             except (OSError, EOFError, zlib.error):
                 continue
-            if found := list(parse_changelog(text.decode(errors="replace"))):
+            if found:
                 return found
     return []
 
 
-def parse_changelog(text: str) -> Iterator[tuple[str, frozenset[str]]]:
+def _first(lines: Iterable[str], characters: int) -> Iterator[str]:
+    """Yield lines until there were so many characters: what is packed may unfold without end."""
+    for line in lines:
+        characters -= len(line)
+        if characters < 0:
+            return
+        yield line
+
+
+def parse_changelog(lines: Iterable[str]) -> Iterator[tuple[str, frozenset[str]]]:
     """Yield (version, CVEs named) of each entry (deb-changelog(5))."""
     version, named = "", set[str]()
-    for line in text.splitlines():
+    for line in lines:
         if entry := _ENTRY.match(line):
             if version:
                 yield version, frozenset(named)
@@ -135,10 +150,8 @@ def spellings(path: str) -> list[str]:
 def parse_dpkg(text: str) -> dict[str, Package]:
     """Return {name and name:architecture: package} of what is installed (deb-control(5))."""
     found = {}
-    for paragraph in text.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] > " "
-        )
+    for paragraph in _PARAGRAPH.finditer(text):  # not all at once: the agent's memory is counted
+        fields = dict(_FIELD.findall(paragraph[0]))
         name, version = fields.get("Package"), fields.get("Version")
         if not name or not version or not fields.get("Status", "").endswith(" installed"):
             continue

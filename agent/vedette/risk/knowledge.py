@@ -136,6 +136,7 @@ class Knowledge:
             self._db = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
             )
+            self._db.execute("PRAGMA cache_size = -256")  # KiB: the system caches the file as well
             self.meta: Mapping[str, str] = dict(self._db.execute("SELECT key, value FROM meta"))
             schema, self.built_at = int(self.meta["schema"]), float(self.meta["built_at"])
         except (sqlite3.Error, KeyError, ValueError) as exc:

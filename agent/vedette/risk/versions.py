@@ -58,7 +58,7 @@ def canonical(version: str) -> str:
     return ".".join(_tokens(version))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def key(version: str) -> bytes:
     """Return bytes that sort as upstream versions do: pre-release < end < word < number.
 
@@ -99,7 +99,7 @@ def syntax_of(release: str) -> Syntax:
     return _SYNTAX[release.partition(":")[0]]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def package_key(version: str, syntax: Syntax) -> bytes:
     """Return bytes that sort as the package manager of this syntax orders package versions."""
     return _KEYS[syntax](version)
