@@ -36,9 +36,9 @@ class Driven:
         self.triggered: list[tuple[str, float]] = []
         self.ticks = 0
         self._stop = Event()
+        self._start = time.monotonic()  # before the timer counts from its own
         self.timer = Timer(jobs, self._note, "machine-1")
         self.planned: dict[str, JobOptions] | None = None
-        self._start = time.monotonic()
         self._thread = Thread(target=self.timer.run, args=(self._stop, self._tick), daemon=True)
         self._thread.start()
 

@@ -156,7 +156,7 @@ def parse_dpkg(text: str) -> dict[str, Package]:
         if not name or not version or not fields.get("Status", "").endswith(" installed"):
             continue
         # Source: glibc, or with a version where it differs: bash (5.2.15-2)
-        source, _, of_source = fields.get("Source", name).partition(" ")
+        source, _, of_source = str(fields.get("Source", name)).partition(" ")
         package = Package(name, source, of_source.strip("() ") or version)
         found[name] = found[f"{name}:{fields.get('Architecture', '')}"] = package
     return found
