@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
-from vedette.risk import score
+from vedette.risk import match, score
 from vedette.scanned import CHANGES, Address, Scan, finding_key
 
 _DAY = 86_400.0
@@ -59,11 +59,9 @@ def _knowledge_families(scan: Scan) -> Iterable[Metric]:
         "Findings left out of all counts at the last scan: by their version, or accepted.",
         "reason",
     )
-    reasons = Counter(one["reason"] for port in scan.ports for one in port.risk["suppressed"])
-    if accepted := sum(len(port.risk["accepted"]) for port in scan.ports):
-        reasons["accepted"] = accepted
-    for reason, count in sorted(reasons.items()):
-        suppressed.add_metric([reason], count)
+    counts = Counter(one["reason"] for port in scan.ports for one in port.risk["suppressed"])
+    for reason in match.SUPPRESSIONS:
+        suppressed.add_metric([reason], counts[reason])
     yield from (built, records, suppressed)
 
 

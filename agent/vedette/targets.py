@@ -10,6 +10,8 @@ Network = IPv4Network | IPv6Network
 # A /16 of IPv4: beyond that it was a slip of the pen, or needs a scanner built for it.
 _LARGEST = 1 << 16
 
+_MAPPED_IPV4 = IPv6Network("::ffff:0:0/96")
+
 
 def parse(text: str) -> Network:
     """Return the network or single address that a person has typed. Raises ValueError, in words.
@@ -38,7 +40,9 @@ def check(networks: Iterable[Network], *, allow_public: bool, own: Iterable[Addr
         first = network.network_address
         if network.num_addresses > _LARGEST:
             raise ValueError(f"{network} has more than {_LARGEST:,} addresses")
-        if first.is_multicast or first.is_unspecified or network.is_reserved:
+        # Mapped IPv4 (::ffff:8.8.8.8) is reserved or private, as the release of Python has it.
+        mapped = isinstance(network, IPv6Network) and network.overlaps(_MAPPED_IPV4)
+        if first.is_multicast or first.is_unspecified or network.is_reserved or mapped:
             raise ValueError(f"{network} is not a network of hosts")
         if network.is_global and not allow_public:
             raise ValueError(f"{network} is public; allow_public must be true for it")

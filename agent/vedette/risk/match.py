@@ -29,12 +29,12 @@ class Affected:
     fixed_in: str
 
 
+SUPPRESSIONS = ("fixed_by_distribution", "not_affected", "fixed_upstream", "platform", "disputed")
+
+
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """One that it seems to have by its version, but has not.
-
-    reason: fixed_by_distribution, not_affected, fixed_upstream, platform, disputed.
-    """
+    """One that it seems to have by its version, but has not. reason: one of SUPPRESSIONS."""
 
     cve: Cve
     reason: str
