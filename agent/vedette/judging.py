@@ -1,7 +1,7 @@
 """All that is known on this host, brought to bear on one port after the other."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ class Judge:
     inventory: the packages behind the ports of the addresses in `own`, None if nobody knows them.
     release: what that host runs (debian:bookworm), "" if unknown. root: its file system, if it
     is at hand: what is installed there, and what its changelogs say, is heard as well.
+    judged: what has been judged so far; a scan asks again whenever one of its chunks comes in.
     """
 
     knowledge: Knowledge
@@ -32,6 +33,7 @@ class Judge:
     now: float
     root: Path | None = None
     accepted: tuple[acceptances.Acceptance, ...] = ()
+    judged: dict[tuple[Key, Service, str], dict[str, Any]] = field(default_factory=dict)
 
     def risks(self, services: Mapping[Key, Service]) -> dict[Key, dict[str, Any]]:
         """Return the risk of each of these open ports (score.calculate_risk_score)."""
@@ -40,9 +42,13 @@ class Judge:
             hosts.setdefault(key[0], []).append(service)
         releases = {address: self._release(address, found) for address, found in hosts.items()}
         try:
-            return {
-                key: self._risk(key, service, releases[key[0]]) for key, service in services.items()
-            }
+            risks = {}
+            for key, service in services.items():
+                asked = key, service, releases[key[0]]
+                if asked not in self.judged:
+                    self.judged[asked] = self._risk(*asked)
+                risks[key] = self.judged[asked]
+            return risks
         finally:
             match.assess.cache_clear()  # the next scan is far away
 

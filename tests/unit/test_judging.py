@@ -144,3 +144,15 @@ def test_no_list_is_said(tmp_path: Path) -> None:
     """By selfcheck and by the log."""
     with pytest.raises(NotReady, match="No such file"):
         packages.read_fresh(tmp_path / "none", 1000, 0)
+
+
+def test_a_port_is_judged_once_in_a_run(tmp_path: Path) -> None:
+    """A scan asks after each of its chunks; only what has another answer by then costs anything."""
+    judge = Judge(base(tmp_path / "base.sqlite", [FLAW], []), None, [HERE], "", 1_790_000_000.0)
+    here, other = (HERE, "tcp", 80), (HERE, "tcp", 81)
+    old, new = (Service("http", "nginx", version, probed=True) for version in ("1.22.0", "1.22.1"))
+    first = judge.risks({here: old, other: old})
+    second = judge.risks({here: old, other: new})
+
+    assert second[here] is first[here]
+    assert second[other] is not first[other]

@@ -6,13 +6,12 @@ what it is.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vedette import __version__, judging, probing, scan_metrics, targets
+from vedette import __version__, judging, probing, scan_metrics, sweeping, targets
 from vedette.edges import acceptances, host, nmap
 from vedette.interfaces import Selection
 from vedette.job import SPLAY_TEXT, TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
@@ -147,7 +146,13 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
     )
     run = Run(options, context, host.raw_sockets(), own, Listeners(host.listeners(), own), judge)
     known = context.known("port")
-    sweep(run)
+    swept = sweeping.sweep(
+        _order_of(run),
+        run.listeners,
+        context.stop,
+        lambda transport: run.progress(_SWEEP, _LIGHT, f"sweeping {transport} ports"),
+    )
+    run.targets, run.up, run.guesses = swept.targets, swept.up, swept.services
     recall(run, known)
     # UDP is probed through raw sockets only.
     asked = probing.representatives(
@@ -172,101 +177,17 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
             yield build(run, known, settled=True)
 
 
-# This host has no network to be gentle to; and it is up, whatever a firewall says.
-_UNHURRIED = ("-Pn", "-T4")
-_SWEEPS_AT_ONCE = 2
-
-
-def sweep(run: Run) -> None:
-    """Find the open ports of this host, and of the networks listed."""
+def _order_of(run: Run) -> sweeping.Order:
     options = run.options
-    udp = {"udp": options.udp_ports} if options.udp else {}
-    wanted = {"tcp": options.tcp_ports, **udp}
-    gentle = ("-T3", "--max-rate", str(options.packets_per_second))
-    sweeps: list[tuple[Sequence[nmap.Target], Mapping[str, str], tuple[str, ...]]] = []
-    for version in (4, 6):
-        own = [address for address in run.own if address.version == version]
-        others = [network for network in options.networks if network.version == version]
-        run.up.update(own)
-        run.targets += len(own) + sum(network.num_addresses for network in others)
-        loopback = [address for address in own if address.is_loopback]
-        # Nothing can answer on loopback but a socket of this host: only these are asked.
-        sockets = {
-            transport: ",".join(map(str, numbers))
-            for transport, within in wanted.items()
-            if (numbers := run.listeners.numbers(transport, loopback, within))
-        }
-        sweeps.append(([a for a in own if not a.is_loopback], wanted, _UNHURRIED))
-        sweeps.append((loopback, sockets, _UNHURRIED))
-        sweeps.append((others, {"tcp": options.network_tcp_ports, **udp}, gentle))
-    # IPv4 and IPv6 at once: each is one nmap, which waits for the kernel half of its time.
-    with ThreadPoolExecutor(_SWEEPS_AT_ONCE, thread_name_prefix="sweep") as pool:
-        for hosts in pool.map(lambda ask: _sweep(run, *ask), sweeps):
-            _take(run, hosts)
-    if options.udp and not run.raw:
-        _take_sockets(run, options.udp_ports)
-    drop_echoes(run)
-
-
-def _take_sockets(run: Run, udp_ports: str) -> None:
-    """Without raw sockets nmap knows no UDP: of this host, the sockets tell."""
-    for address in run.own:
-        for number in run.listeners.numbers("udp", [address], udp_ports):
-            run.guesses[address, "udp", number] = Service()
-
-
-def _sweep(
-    run: Run, asked: Sequence[nmap.Target], ports: Mapping[str, str], pace: tuple[str, ...]
-) -> list[nmap.Host]:
-    """Ask these hosts. ports: {transport: numbers, "" for nmap's 1,000 most common}."""
-    hosts: list[nmap.Host] = []
-    kinds = {"tcp": "-sS" if run.raw else "-sT", "udp": "-sU" if run.raw else ""}
-    for transport, kind in kinds.items():
-        if not asked or not kind or transport not in ports:
-            continue
-        report = nmap.run(
-            ("-n", *pace, kind, *(("-p", ports[transport]) if ports[transport] else ())),
-            asked,
-            raw=run.raw,
-            timeout_seconds=run.options.timeout_seconds,
-            stop=run.context.stop,
-            progress=run.progress(_SWEEP, _LIGHT, f"sweeping {transport} ports"),
-        )
-        hosts += nmap.read(report)
-    return hosts
-
-
-def _take(run: Run, hosts: Iterable[nmap.Host]) -> None:
-    for seen in hosts:
-        if not seen.up:
-            continue
-        run.up.add(seen.address)
-        for port in seen.ports:
-            key = (seen.address, port.transport, port.number)
-            # A UDP service that does not answer nonsense looks filtered; the socket proves it.
-            if port.state == "open" or (
-                port.state == "open|filtered" and run.listeners.serving(key)
-            ):
-                run.guesses[key] = replace(port.service, probed=False)
-
-
-def drop_echoes(run: Run) -> None:
-    """Drop what is no port of its own.
-
-    On loopback: what listens on all addresses, and was seen on another one. Without raw sockets: a
-    connect scan of oneself sometimes meets itself (TCP simultaneous open on a port from the
-    ephemeral range), where nothing listens.
-    """
-    elsewhere = {(k[1], k[2]) for k in run.guesses if k[0] in run.own and not k[0].is_loopback}
-    for key in list(run.guesses):
-        address, transport, number = key
-        if address not in run.own:
-            continue
-        if address.is_loopback and (transport, number) in elsewhere:
-            if run.listeners.behind_wildcard(key) or not run.listeners.serving(key):
-                del run.guesses[key]
-        elif not run.raw and transport == "tcp" and not run.listeners.serving(key):
-            del run.guesses[key]
+    return sweeping.Order(
+        own=run.own,
+        networks=options.networks,
+        ports={"tcp": options.tcp_ports} | ({"udp": options.udp_ports} if options.udp else {}),
+        network_tcp_ports=options.network_tcp_ports,
+        packets_per_second=options.packets_per_second,
+        raw=run.raw,
+        timeout_seconds=options.timeout_seconds,
+    )
 
 
 def recall(run: Run, known: Mapping[str, Any]) -> None:

@@ -39,7 +39,6 @@ from vedette.scanned import Scan, Service
 
 REPORT = sample("nmap_versions.xml")
 SSH_KEY, FTP_KEY, LOCAL_KEY = (V4, "tcp", 22), (V4, "tcp", 2121), (LOOPBACK, "tcp", 6379)
-EVERYWHERE = IPv4Address("0.0.0.0")  # noqa: S104 - nothing is bound
 
 
 def memory(service: Service, *, at: float = 900.0, identity: str = "") -> Memory:
@@ -237,42 +236,6 @@ def test_without_an_allow_list_nothing_is_judged() -> None:
 
     assert (seen.ports[0].expected, seen.missing) == (None, {})
     assert "unexpected" not in "".join(series_of(scan_metrics.families(seen)))
-
-
-@pytest.mark.parametrize(
-    ("number", "sockets", "raw", "stays"),
-    [
-        pytest.param(22, [listener(EVERYWHERE, 22)], True, False, id="the wildcard's echo"),
-        pytest.param(22, [listener(V4, 22)], True, False, id="not on loopback at all"),
-        pytest.param(22, [listener(LOOPBACK, 22)], True, True, id="a socket of its own"),
-        pytest.param(6379, [listener(EVERYWHERE, 6379)], True, True, id="seen nowhere else"),
-        pytest.param(6379, [], True, True, id="SYN scans do not meet themselves"),
-        pytest.param(45_678, [], False, False, id="a connect scan that met itself"),
-        pytest.param(6379, [listener(LOOPBACK, 6379)], False, True, id="a real one by connecting"),
-    ],
-)
-def test_what_is_no_port_of_its_own_on_loopback_is_dropped(
-    number: int, sockets: list[Listener], *, raw: bool, stays: bool
-) -> None:
-    """The same sshd on each address and again on loopback is one risk, not two."""
-    here, elsewhere = (LOOPBACK, "tcp", number), (V4, "tcp", 22)
-    also = listener(V4, 22)
-    run = run_of({here: SSH, elsewhere: SSH}, sockets=(*sockets, also), raw=raw)
-
-    scan.drop_echoes(run)
-
-    assert (here in run.guesses) is stays
-    assert elsewhere in run.guesses
-
-
-def test_other_hosts_ports_are_never_echoes() -> None:
-    """Nothing here can know what listens there."""
-    there = (IPv4Address("198.51.100.7"), "tcp", 22)
-    run = run_of({there: SSH}, raw=False)
-
-    scan.drop_echoes(run)
-
-    assert list(run.guesses) == [there]
 
 
 # ---- what is taken over from history
