@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -230,6 +231,7 @@ def booted_at() -> float:
     return psutil.boot_time()
 
 
+@cache  # closing such a socket takes the kernel 12 ms; a process does not gain powers
 def raw_sockets() -> bool:
     """Whether this process may open raw sockets. Asked of the kernel, not guessed from the uid."""
     if not hasattr(socket, "AF_PACKET"):

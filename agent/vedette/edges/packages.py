@@ -6,6 +6,7 @@ The file is written by a privileged one-shot; whoever reads it trusts its direct
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,17 @@ class Inventory:
 def read(path: Path) -> Inventory:
     """Read the file. Raises NotReady if there is none, BadOutput if it is damaged."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LIMIT + 1)
+        facts = path.stat()
+        return _read(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
     except OSError as exc:
         raise NotReady(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+@lru_cache(maxsize=1)  # the agent looks every few seconds whether the list is still fresh
+def _read(path: Path, _: tuple[int, ...]) -> Inventory:
+    """Read the file, once for each version of it."""
+    with path.open("rb") as file:
+        content = file.read(_LIMIT + 1)
     if len(content) > _LIMIT:
         raise BadOutput(f"{path} is larger than {_LIMIT >> 20} MiB")
     try:

@@ -1,8 +1,8 @@
 """The metrics as bytes: rendered when a job has run, handed out at every scrape.
 
-Each job's families are rendered by themselves, so a run of one costs nothing for the others. Here
-the promises on labels and numbers of series are kept, whatever a job hands over: values are
-printable and short, no series comes twice, and the ceiling holds.
+Each family is rendered by itself, and again only when a sample of it has changed: most of what a
+run brings is as it was. Here the promises on labels and numbers of series are kept, whatever a job
+hands over: values are printable and short, no series comes twice, and the ceiling holds.
 """
 
 import gzip
@@ -29,18 +29,34 @@ _GZIP_LEVEL = 1
 Records = Callable[[], dict[str, Record]]
 
 
-@dataclass(slots=True)
-class _Part:
-    """One job's families, `allowed` series of them at most, as asked for so far."""
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A family as it was given, as it is shown, and {content type: its bytes}, as asked for."""
 
-    families: tuple[Metric, ...]
-    allowed: int
-    kept: tuple[Metric, ...]
+    given: Metric
+    shown: Metric
     rendered: dict[str, bytes]
 
     @property
     def series(self) -> int:
-        return _series(self.kept)
+        return len(self.shown.samples)
+
+    def holds_for(self, family: Metric, allowed: int) -> bool:
+        """Whether a family is the same, and would be shown whole, as this one was."""
+        return len(self.given.samples) == self.series <= allowed and self.given == family
+
+
+@dataclass(slots=True)
+class _Part:
+    """One job's families, `allowed` series of them at most."""
+
+    families: tuple[Metric, ...]
+    allowed: int
+    shown: tuple[_Shown, ...]
+
+    @property
+    def series(self) -> int:
+        return sum(one.series for one in self.shown)
 
 
 class _Families(Collector):
@@ -69,7 +85,7 @@ class Exposition:
         self._max_series = max_series
         self._lock = Lock()
         self._parts: dict[str, _Part] = {}
-        self._own = _Part((), 0, (), {})
+        self._own = _Part((), 0, ())
         self._asked: set[str] = set()
         self._bodies: dict[tuple[str, bool], bytes] = {}
         self.dropped: dict[str, int] = {}
@@ -85,7 +101,7 @@ class Exposition:
                 self.dropped.setdefault(name, 0)
             if own:
                 self._own = self._cut(
-                    tuple(self._own_families(records, self.dropped)), self._max_series
+                    tuple(self._own_families(records, self.dropped)), self._max_series, self._own
                 )
             for gone in set(self._parts) - set(records):
                 del self._parts[gone]
@@ -96,7 +112,7 @@ class Exposition:
                 allowed = min(left, _series(families))
                 old = self._parts.get(name)
                 if old is None or old.families is not families or old.allowed != allowed:
-                    self._parts[name] = self._cut(families, allowed)
+                    self._parts[name] = self._cut(families, allowed, old)
                     self.dropped[name] += _series(families) - self._parts[name].series
                 left -= self._parts[name].series
             self._bodies.clear()
@@ -106,15 +122,18 @@ class Exposition:
         with self._lock:
             self._max_series = max_series
 
-    def _cut(self, families: tuple[Metric, ...], allowed: int) -> _Part:
-        kept = tuple(_cut(families, allowed))
-        return _Part(families, allowed, kept, {t: render(kept, t) for t in self._asked})
+    def _cut(self, families: tuple[Metric, ...], allowed: int, old: _Part | None) -> _Part:
+        shown = tuple(_cut(families, allowed, old.shown if old else ()))
+        for one in shown:
+            for content_type in self._asked - one.rendered.keys():
+                one.rendered[content_type] = render([one.shown], content_type)
+        return _Part(families, allowed, shown)
 
     def families(self) -> tuple[Metric, ...]:
         """Return all that is exposed: labels clean, the ceiling kept."""
         with self._lock:
             parts = (self._own, *(self._parts[name] for name in sorted(self._parts)))
-            return tuple(family for part in parts for family in part.kept)
+            return tuple(one.shown for part in parts for one in part.shown)
 
     def series(self) -> int:
         """Return how many series are exposed."""
@@ -127,9 +146,9 @@ class Exposition:
             self._asked.add(content_type)
             body = self._bodies.get((content_type, compressed))
             if body is None:
+                parts = (self._own, *(self._parts[name] for name in sorted(self._parts)))
                 body = b"".join(
-                    self._rendered(part, content_type)
-                    for part in (self._own, *(self._parts[name] for name in sorted(self._parts)))
+                    _rendered(one, content_type) for part in parts for one in part.shown
                 )
                 body += _EOF if content_type == OPENMETRICS else b""
                 if compressed:
@@ -137,10 +156,11 @@ class Exposition:
                 self._bodies[content_type, compressed] = body
             return body
 
-    def _rendered(self, part: _Part, content_type: str) -> bytes:
-        if content_type not in part.rendered:  # the first to ask for this format
-            part.rendered[content_type] = render(part.kept, content_type)
-        return part.rendered[content_type]
+
+def _rendered(one: _Shown, content_type: str) -> bytes:
+    if content_type not in one.rendered:  # the first to ask for this format
+        one.rendered[content_type] = render([one.shown], content_type)
+    return one.rendered[content_type]
 
 
 def negotiate(accept: str) -> str:
@@ -153,20 +173,31 @@ def _series(families: Iterable[Metric]) -> int:
     return sum(len(family.samples) for family in families)
 
 
-def _cut(families: Iterable[Metric], allowed: int) -> Iterator[Metric]:
-    """Yield the families with clean labels, without what does not fit or comes twice."""
+def _cut(families: Iterable[Metric], allowed: int, before: Iterable[_Shown]) -> Iterator[_Shown]:
+    """Yield the families with clean labels, without what does not fit or comes twice.
+
+    What has not changed since `before` is taken from there.
+    """
+    old = {one.given.name: one for one in before}
     for family in families:
-        shown = Metric(family.name, family.documentation, family.type, family.unit)
-        seen = set()
-        for sample in family.samples:
-            labels = {name: clean(value) for name, value in sample.labels.items()}
-            identity = (sample.name, *sorted(labels.items()))
-            if allowed > 0 and identity not in seen:
-                seen.add(identity)
-                allowed -= 1
-                shown.samples.append(Sample(sample.name, labels, sample.value))
-        if shown.samples:
-            yield shown
+        one = old.get(family.name)
+        if one is None or not one.holds_for(family, allowed):
+            one = _Shown(family, _clean(family, allowed), {})
+        allowed -= one.series
+        if one.series:
+            yield one
+
+
+def _clean(family: Metric, allowed: int) -> Metric:
+    shown = Metric(family.name, family.documentation, family.type, family.unit)
+    seen: set[tuple[object, ...]] = set()
+    for sample in family.samples:
+        labels = {name: clean(value) for name, value in sample.labels.items()}
+        identity = (sample.name, *sorted(labels.items()))
+        if len(seen) < allowed and identity not in seen:
+            seen.add(identity)
+            shown.samples.append(Sample(sample.name, labels, sample.value))
+    return shown
 
 
 def render(families: Iterable[Metric], content_type: str) -> bytes:
