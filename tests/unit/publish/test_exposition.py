@@ -138,6 +138,41 @@ def test_only_what_has_changed_is_rendered_again() -> None:
     assert set(printed) == {"vedette_sniff"}
 
 
+def test_a_family_that_is_as_it_was_is_taken_over() -> None:
+    """Most of what runs every five seconds brings the same addresses and file systems again."""
+    records = {"job": record_of("job", [gauge("vedette_a", "x"), gauge("vedette_b", "x")])}
+    exposition = Exposition(lambda: records, lambda _records, _dropped: (), 100)
+    exposition.refresh()
+    before = exposition.families()
+    records["job"] = record_of("job", [gauge("vedette_a", "x"), gauge("vedette_b", "y")])
+    exposition.refresh()
+    after = exposition.families()
+
+    assert [old is new for old, new in zip(before, after, strict=True)] == [True, False]
+
+
+FAMILIES = st.dictionaries(
+    st.sampled_from(["vedette_a", "vedette_b", "vedette_c"]),
+    st.lists(st.sampled_from(["x", "y", "z", " x"]), max_size=4),
+)
+
+
+@given(st.lists(FAMILIES, min_size=2, max_size=4), st.integers(0, 8))
+def test_what_came_before_leaves_no_trace(runs: list[dict[str, list[str]]], ceiling: int) -> None:
+    """Whatever is taken over from earlier runs, the text is that of the last one alone."""
+    records: dict[str, Record] = {}
+    old, new = (
+        Exposition(lambda: records, lambda _records, _dropped: (), ceiling) for _ in range(2)
+    )
+    for run in runs:
+        records["job"] = record_of("job", [gauge(name, *run[name]) for name in run])
+        old.refresh()
+        text(old)
+    new.refresh()
+
+    assert text(old) == text(new)
+
+
 def test_growth_of_one_job_leaves_the_others_as_they_are() -> None:
     """What fits is not touched because somebody else takes more."""
     records = {"a": record_of("a", [gauge("vedette_a", "1")])}
