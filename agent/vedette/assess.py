@@ -10,6 +10,7 @@ confidence on, "possible" below.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vedette import scripts
 from vedette.edges import nmap
 from vedette.edges.packages import Inventory
 from vedette.judging import Judge
@@ -33,7 +34,8 @@ def of_report(
     own = [host.address for host in hosts] if inventory else []
     release = inventory.release if inventory else ""
     judge = Judge(knowledge, inventory, own, release, now)
-    return _document((*key, risk) for key, risk in judge.risks(services).items())
+    proved = {key: proof for host in hosts for key, proof in scripts.of_host(host).items()}
+    return _document((*key, risk) for key, risk in judge.risks(services, proved).items())
 
 
 def of_ports(ports: Iterable[Port]) -> dict[str, list[Row]]:

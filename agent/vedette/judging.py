@@ -9,11 +9,14 @@ from typing import Any
 from vedette import log
 from vedette.edges import acceptances, host, package_files, packages
 from vedette.errors import BadOutput, NotReady
+from vedette.evidence import Evidence
 from vedette.risk import identity, match, score, versions
 from vedette.risk.knowledge import Knowledge, open_newest
 from vedette.scanned import Address, Installed, Service
 
 Key = tuple[Address, str, int]  # address, transport, port
+
+_NO_EVIDENCE = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,16 @@ class Judge:
     now: float
     root: Path | None = None
     accepted: tuple[acceptances.Acceptance, ...] = ()
-    judged: dict[tuple[Key, Service, str], dict[str, Any]] = field(default_factory=dict)
+    judged: dict[tuple[Key, Service, str, Evidence], dict[str, Any]] = field(default_factory=dict)
 
-    def risks(self, services: Mapping[Key, Service]) -> dict[Key, dict[str, Any]]:
-        """Return the risk of each of these open ports (score.calculate_risk_score)."""
+    def risks(
+        self, services: Mapping[Key, Service], evidence: Mapping[Key, Evidence] | None = None
+    ) -> dict[Key, dict[str, Any]]:
+        """Return the risk of each of these open ports (score.calculate_risk_score).
+
+        evidence: what scripts have proved.
+        """
+        proved = evidence or {}
         hosts: dict[Address, list[Service]] = {}
         for key, service in services.items():
             hosts.setdefault(key[0], []).append(service)
@@ -44,7 +53,7 @@ class Judge:
         try:
             risks = {}
             for key, service in services.items():
-                asked = key, service, releases[key[0]]
+                asked = key, service, releases[key[0]], proved.get(key, _NO_EVIDENCE)
                 if asked not in self.judged:
                     self.judged[asked] = self._risk(*asked)
                 risks[key] = self.judged[asked]
@@ -57,7 +66,7 @@ class Judge:
             return self.release
         return identity.release_of(service for service in services if service.probed)
 
-    def _risk(self, key: Key, service: Service, release: str) -> dict[str, Any]:
+    def _risk(self, key: Key, service: Service, release: str, evidence: Evidence) -> dict[str, Any]:
         address, transport, number = key
         entry = None
         if self.inventory and address in self.own:
@@ -80,6 +89,7 @@ class Judge:
             host_release=release,
             knowledge=self.knowledge,
             now=self.now,
+            evidence=evidence,
             accepted={
                 name: {"reason": one.reason, "expires": one.expires.isoformat()}
                 for name, one in acceptances.valid(self.accepted, address, number, self.now).items()

@@ -47,6 +47,7 @@ class Memory:
         """Return what history has kept, or None if it is of no use."""
         try:
             values = {**known.detail}
+            values.pop("asked", None)  # what scripts found out: scripts.Asked
             service = {**values.pop("service")}
             service["cpes"] = tuple(service["cpes"])
             return cls(service=Service(**service), **values)

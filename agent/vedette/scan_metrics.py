@@ -36,6 +36,16 @@ def families(scan: Scan) -> Iterable[Metric]:
     yield from _knowledge_families(scan)
     yield from _host_families(scan)
     yield from _port_families(scan)
+    expiry = _gauge(
+        "vedette_certificate_expiry_timestamp_seconds",
+        "End of the certificate that a TLS port of this host showed when it was last asked.",
+        "address",
+        "port",
+    )
+    for port in scan.ports:
+        if port.certificate and port.certificate.not_after is not None:
+            expiry.add_metric([str(port.address), str(port.number)], port.certificate.not_after)
+    yield expiry
 
 
 def _knowledge_families(scan: Scan) -> Iterable[Metric]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from vedette.evidence import Certificate
+
 Address = IPv4Address | IPv6Address
 
 CHANGES = ("opened", "closed", "service_changed")
@@ -48,7 +50,7 @@ class Port:
     """One open port. process: the name of the listening program, "" where it cannot be known.
 
     risk: what `calculate_risk_score` returned. expected: None without an allow-list.
-    first_seen: Unix seconds.
+    first_seen: Unix seconds. certificate: what it showed, None if it was not asked, or has none.
     """
 
     address: Address
@@ -59,6 +61,7 @@ class Port:
     first_seen: float
     expected: bool | None
     risk: Mapping[str, Any]
+    certificate: Certificate | None = None
 
     @property
     def key(self) -> str:

@@ -68,6 +68,7 @@ CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
     "vedette_known_exploited_findings": ("gauge", frozenset({"address"})),
     "vedette_suppressed_findings": ("gauge", frozenset({"reason"})),
     "vedette_finding_due_timestamp_seconds": ("gauge", frozenset({"address"})),
+    "vedette_certificate_expiry_timestamp_seconds": ("gauge", frozenset({"address", "port"})),
     "vedette_knowledge_build_timestamp_seconds": ("gauge", frozenset({"source"})),
     "vedette_knowledge_records": ("gauge", frozenset({"source"})),
     # fingerprint

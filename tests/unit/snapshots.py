@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.unit.bases import apache
 from vedette.edges.host import Counters, Filesystem, InterfaceAddress, InterfaceCounters
+from vedette.evidence import Certificate, Evidence
 from vedette.jobs.fingerprint import Fingerprint, Guess
 from vedette.jobs.sniff import Sniff
 from vedette.jobs.stats import Stats
@@ -20,6 +21,10 @@ SSH = Service(
 )  # fmt: skip
 HTTPS = Service("https", "nginx", "1.22.1", tunnel="ssl", probed=True)
 TELNET = Service("telnet", "Linux telnetd", "", probed=True)
+CERTIFICATE = Certificate(
+    "www.example.org", "Example Authority", 1_790_000_000.0, 1_800_000_000.0, "rsa", 2048,
+    "sha256WithRSAEncryption",
+)  # fmt: skip
 GUESSED_FTP = Service("ftp")
 
 
@@ -32,6 +37,7 @@ def port(
     process: str = "",
     expected: bool | None = None,
     exposure: Exposure = "private",
+    certificate: Certificate | None = None,
 ) -> Port:
     """Return an open port with the risk that it has."""
     return Port(
@@ -45,7 +51,9 @@ def port(
         risk=calculate_risk_score(
             number, service.name, exposure=exposure, transport=transport,
             probed=service.probed, address=str(address), banner=service, knowledge=apache(),
+            evidence=Evidence((), certificate), now=1_795_000_000.0,
         ),
+        certificate=certificate,
     )  # fmt: skip
 
 
@@ -73,7 +81,7 @@ SCAN = scan_of(
          process="redis-server", exposure="loopback"),
     port(V4, 22, SSH, process="sshd", expected=True),
     port(V4, 23, TELNET, expected=False),
-    port(V4, 443, HTTPS, process="nginx", expected=True),
+    port(V4, 443, HTTPS, process="nginx", expected=True, certificate=CERTIFICATE),
     port(V4, 2121, GUESSED_FTP, expected=False),
     port(V4, 80, Service("http", "Apache httpd", "2.4.49", probed=True), expected=False),
     port(V4, 161, Service("snmp", probed=True), transport="udp", expected=False),
@@ -139,7 +147,14 @@ def hostile_scan() -> Scan:
     """Return a scan of services that all try something, as if nothing had cleaned their words."""
     return scan_of(
         *(
-            port(V4, number, Service(t, t, t, t, t, probed=True, cpes=(t,)), process=t, transport=t)
+            port(
+                V4,
+                number,
+                Service(t, t, t, t, t, probed=True, cpes=(t,)),
+                process=t,
+                transport=t,
+                certificate=Certificate(t, t, -1e10, 1e11, t, 1, t),
+            )
             for number, t in enumerate(HOSTILE, 1)
         )
     )

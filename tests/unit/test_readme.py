@@ -13,6 +13,7 @@ import pytest
 from tests.unit.ansible.variables import table as variables
 from tests.unit.contract import CONTRACT
 from tests.unit.rules import table as alerts
+from vedette.risk.rule_table import RULES
 from vedette.settings import reference
 
 README = Path(__file__).parents[2] / "README.md"
@@ -32,9 +33,27 @@ def metrics() -> str:
     return "\n".join(["| metric | type | labels | what it is |", "|---|---|---|---|", *rows]) + "\n"
 
 
+def rules() -> str:
+    """Return a Markdown table of what is risky about a service whatever its version."""
+    limits = {
+        (False, False): "everywhere",
+        (True, False): "off loopback",
+        (False, True): "on public addresses",
+    }
+    rows = [
+        f"| `{rule.id}` | {rule.title}; {rule.advice} | {rule.severity:g} | {rule.threat:g}"
+        f" | {limits[rule.wider_than_loopback, rule.public_only]}"
+        f" | {'a proof' if rule.needs_proof else 'the name of the service'} |"
+        for rule in RULES
+    ]
+    columns = ("rule", "what it is, and what helps", "S", "L", "holds", "takes")
+    return "\n".join([f"| {' | '.join(columns)} |", "|---|---|---|---|---|---|", *rows]) + "\n"
+
+
 @pytest.mark.parametrize(
     ("block", "table"),
     [
+        ("rules", rules),
         ("settings", reference),
         ("metrics", metrics),
         ("alerts", alerts),

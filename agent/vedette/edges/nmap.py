@@ -23,7 +23,9 @@ from xml.etree import ElementTree  # noqa: ICN001 - two letters say less than it
 import nmap
 
 from vedette import log
+from vedette.edges import nmap_scripts
 from vedette.errors import BadOutput, NotPermitted, NotReady, TimedOut, ToolMissing
+from vedette.evidence import Script
 from vedette.job import clean
 from vedette.scanned import Address, Service
 
@@ -49,12 +51,16 @@ _RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 @dataclass(frozen=True, slots=True)
 class PortState:
-    """One port of a report. state: nmap's word, "open", "closed", "open|filtered"."""
+    """One port of a report. state: nmap's word, "open", "closed", "open|filtered".
+
+    scripts: what ran on it; those that nmap ran on the host as a whole are Host.scripts.
+    """
 
     transport: str
     number: int
     state: str
     service: Service
+    scripts: tuple[Script, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class Host:
     os_matches: tuple[OsMatch, ...]
     # Whether nmap found the open and the closed port that a fingerprint needs.
     os_reliable: bool
+    scripts: tuple[Script, ...] = ()
 
 
 def program() -> str | None:
@@ -219,9 +226,11 @@ def read(report: bytes) -> tuple[Host, ...]:
     reader = nmap.PortScanner.__new__(nmap.PortScanner)  # its constructor would run `nmap -V`
     try:
         seen = reader.analyse_nmap_xml_scan(text)["scan"]
-        extras = _extras(text)
+        extras, scripts = _second_pass(text)
         return tuple(
-            _host(ip_address(address), facts, extras.get(address, {}))
+            _host(
+                ip_address(address), facts, extras.get(address, {}), scripts.get(address, _NOTHING)
+            )
             for address, facts in seen.items()
         )
     except (
@@ -232,9 +241,20 @@ def read(report: bytes) -> tuple[Host, ...]:
         raise BadOutput(f"nmap's report cannot be read: {type(exc).__name__}") from exc
 
 
-def _host(address: Address, facts: dict[str, Any], extras: dict[tuple[str, int], Any]) -> Host:
+def _host(
+    address: Address,
+    facts: dict[str, Any],
+    extras: dict[tuple[str, int], Any],
+    scripts: nmap_scripts.Scripts,
+) -> Host:
     ports = [
-        PortState(transport, number, port["state"], _service(port, extras.get((transport, number))))
+        PortState(
+            transport,
+            number,
+            port["state"],
+            _service(port, extras.get((transport, number))),
+            scripts.get((transport, number), ()),
+        )
         for transport in ("tcp", "udp")
         for number, port in sorted(facts.get(transport, {}).items())
     ]
@@ -254,6 +274,7 @@ def _host(address: Address, facts: dict[str, Any], extras: dict[tuple[str, int],
         tuple(ports),
         tuple(matches),
         os_reliable={"open", "closed"} <= states,
+        scripts=scripts.get(("", 0), ()),
     )
 
 
@@ -280,10 +301,16 @@ def _service(port: dict[str, Any], extra: Any) -> Service:
 Extra = tuple[str, str, tuple[str, ...], str]  # tunnel, method, all CPEs, fingerprint
 
 
-def _extras(text: str) -> dict[str, dict[tuple[str, int], Extra]]:
-    """Read what python-nmap drops: {address: {(transport, port): Extra}}."""
+_NOTHING: nmap_scripts.Scripts = {}
+
+
+def _second_pass(
+    text: str,
+) -> tuple[dict[str, dict[tuple[str, int], Extra]], dict[str, nmap_scripts.Scripts]]:
+    """Read what python-nmap drops, by address: {(transport, port): Extra}, and scripts."""
     tree = ElementTree.fromstring(text)  # noqa: S314 - nmap's own; expat bounds entity expansion
     found: dict[str, dict[tuple[str, int], Extra]] = {}
+    scripts: dict[str, nmap_scripts.Scripts] = {}
     for host in tree.iterfind("host"):
         ports = {}
         for port in host.iterfind("ports/port"):
@@ -295,6 +322,8 @@ def _extras(text: str) -> dict[str, dict[tuple[str, int], Extra]]:
                     tuple(cpe.text or "" for cpe in service.iterfind("cpe")),
                     service.get("servicefp", ""),
                 )
+        printed = nmap_scripts.of_host(host)
         for address in host.iterfind("address"):
             found.setdefault(address.get("addr", ""), {}).update(ports)
-    return found
+            scripts.setdefault(address.get("addr", ""), {}).update(printed)
+    return found, scripts

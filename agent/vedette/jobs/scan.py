@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vedette import __version__, judging, probing, scan_metrics, sweeping, targets
+from vedette import __version__, judging, probing, scan_metrics, scripts, sweeping, targets
 from vedette.edges import acceptances, host, nmap
 from vedette.interfaces import Selection
 from vedette.job import SPLAY_TEXT, TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
 from vedette.probing import Key, Listeners, Memory
 from vedette.scanned import CHANGES, Address, Port, Scan, Service, Source, finding_key
+from vedette.scripts import Asked
 
 _OWN = Service("http", "vedette", __version__, probed=True)
-# Fractions of a run's progress at which its steps begin: sweep, light pass, deep pass.
-_SWEEP, _LIGHT, _DEEP = 0.0, 0.2, 0.6
+# Fractions of a run's progress at which its steps begin: sweep, light pass, scripts, deep pass.
+_SWEEP, _LIGHT, _SCRIPTS, _DEEP = 0.0, 0.2, 0.5, 0.6
 
 
 def _port(text: str) -> str:
@@ -101,6 +102,12 @@ class Options(JobOptions, Selection):
         "YAML list of findings that are accepted for a reason and until a day: shown as such, not"
         " counted. Read at each scan.",
     )
+    script_seconds: float = setting(
+        60.0,
+        "Budget of nmap's safe scripts, which ask services of this host for certificates and for"
+        " what they give without a password; 0 switches them off.",
+        ge=0,
+    )
     deep_probe_seconds: float = setting(
         300.0, "Budget of the deep pass for what stayed unknown; 0 switches it off.", ge=0
     )
@@ -127,6 +134,7 @@ class Run:
     guesses: dict[Key, Service] = field(default_factory=dict)
     memories: dict[Key, Memory] = field(default_factory=dict)
     first_seen: dict[Key, float] = field(default_factory=dict)
+    asked: dict[Key, Asked] = field(default_factory=dict)
 
     def progress(self, start: float, end: float, text: str) -> nmap.Progress:
         return lambda ratio: self.context.progress(start + ratio * (end - start), text)
@@ -168,6 +176,9 @@ def observe(options: Options, context: Context[Scan]) -> Iterator[Scan]:
             yield build(run, known, settled=False)
     yield build(run, known, settled=True)
 
+    if options.script_seconds:
+        for _ in _ask(run):
+            yield build(run, known, settled=True)
     unknown = probing.representatives(
         (key for key, memory in run.memories.items() if _wants_deep_pass(run, memory)),
         run.listeners,
@@ -210,6 +221,9 @@ def recall(run: Run, known: Mapping[str, Any]) -> None:
             )
             if good:
                 run.memories[key] = memory
+        asked = Asked.of(old) if old is not None and run.options.script_seconds else None
+        if asked is not None and asked.identity == identity:
+            run.asked[key] = asked
 
 
 def _wants_deep_pass(run: Run, memory: Memory) -> bool:
@@ -227,7 +241,7 @@ def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> Iterat
         budget_seconds=options.deep_probe_seconds if deep else options.probe_seconds,
         stop=run.context.stop,
         progress=run.progress(
-            _DEEP if deep else _LIGHT, 1.0 if deep else _DEEP, "deep pass" if deep else "light pass"
+            *((_DEEP, 1.0, "deep pass") if deep else (_LIGHT, _SCRIPTS, "light pass"))
         ),
     )
     for keys, found in parts:
@@ -241,10 +255,37 @@ def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> Iterat
         yield
 
 
+def _ask(run: Run) -> Iterator[None]:
+    """Ask this host's services by scripts, and remember it; come back whenever more is known."""
+    now, wanted = run.context.now(), {}
+    for key in run.guesses:
+        if key[0] not in run.own or run.listeners.is_own(key) or not (run.raw or key[1] == "tcp"):
+            continue
+        names = scripts.wanted(_service(run, key), *key[1:], run.listeners.process(key))
+        old = run.asked.get(key)
+        identity, refresh = run.listeners.identity(key), run.options.refresh_seconds
+        if names and not (old and old.still_good(names, identity, now, refresh)):
+            wanted[key] = names
+    groups = probing.representatives(wanted, run.listeners)
+    for found in scripts.ask(
+        {key: wanted[key] for key in groups},
+        raw=run.raw,
+        budget_seconds=run.options.script_seconds,
+        stop=run.context.stop,
+        progress=run.progress(_SCRIPTS, _DEEP, "asking by scripts"),
+    ):
+        for asked, evidence in found.items():
+            for key in groups[asked]:
+                identity = run.listeners.identity(key)
+                run.asked[key] = Asked(wanted[key], evidence, run.context.now(), identity)
+        yield
+
+
 def build(run: Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
     """Put together the snapshot from what the run knows so far."""
     services = {key: _service(run, key) for key in sorted(run.guesses, key=_order)}
-    risks = run.judge.risks(services)
+    proved = {key: asked.evidence for key, asked in run.asked.items() if key in services}
+    risks = run.judge.risks(services, proved)
     ports = tuple(_port_of(run, key, service, risks[key]) for key, service in services.items())
     previous = run.context.previous
     before = previous.changes if previous else dict.fromkeys(CHANGES, 0)
@@ -257,7 +298,7 @@ def build(run: Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
         ports=ports,
         missing=_missing(run),
         changes=changes,
-        details={_name(key): memory.as_detail() for key, memory in run.memories.items()},
+        details={_name(key): _detail(run, key) for key in run.memories},
         settled=settled,
         findings_since={
             key: findings[key].first_seen if key in findings and findings[key].present else now
@@ -269,6 +310,13 @@ def build(run: Run, known: Mapping[str, Any], *, settled: bool) -> Scan:
     )
 
 
+def _detail(run: Run, key: Key) -> dict[str, Any]:
+    """What the next scan wants to know of this one."""
+    asked = run.asked.get(key)
+    detail = run.memories[key].as_detail()
+    return detail | {"asked": asked.as_detail()} if asked else detail
+
+
 def _service(run: Run, key: Key) -> Service:
     memory = run.memories.get(key)
     return memory.service if memory else run.guesses[key]
@@ -277,6 +325,7 @@ def _service(run: Run, key: Key) -> Service:
 def _port_of(run: Run, key: Key, service: Service, risk: Mapping[str, Any]) -> Port:
     address, transport, number = key
     allowed = run.options.expected_ports
+    asked = run.asked.get(key)
     return Port(
         address=address,
         transport=transport,
@@ -288,6 +337,7 @@ def _port_of(run: Run, key: Key, service: Service, risk: Mapping[str, Any]) -> P
         if allowed is None or address.is_loopback
         else f"{transport}/{number}" in allowed or run.listeners.is_own(key),
         risk=risk,
+        certificate=asked.evidence.certificate if asked else None,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from vedette import __version__
 from vedette.edges import host
+from vedette.evidence import Certificate
 from vedette.history import Change
 from vedette.jobs.fingerprint import Fingerprint
 from vedette.jobs.sniff import Sniff
@@ -178,7 +179,22 @@ def _port(port: Port) -> dict[str, Any]:
         "process": port.process,
         "expected": port.expected,
         "first_seen": port.first_seen,
+        "certificate": _certificate(port.certificate),
         "risk": port.risk,
+    }
+
+
+def _certificate(shown: Certificate | None) -> dict[str, Any] | None:
+    if shown is None:
+        return None
+    return {
+        "subject": shown.subject,
+        "issuer": shown.issuer,
+        "not_before": shown.not_before,
+        "not_after": shown.not_after,
+        "key": f"{shown.key} {shown.bits}" if shown.bits else shown.key,
+        "signature": shown.signature,
+        "self_signed": shown.self_signed,
     }
 
 

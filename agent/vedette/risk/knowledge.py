@@ -257,6 +257,16 @@ class Knowledge:
         )
         return frozenset(name_of(number) for (number,) in rows)
 
+    def mended_by(self, package: Package, version: str) -> Iterator[Fix]:
+        """Yield what is said to be mended first in this version of the package."""
+        rows = self._db.execute(
+            "SELECT version, word, source, cve.* FROM fix JOIN cve ON cve.id = fix.cve"
+            " WHERE package = ? AND state = 'fixed' AND version = ?",
+            (package.id, version),
+        )
+        for found, word, source, *cve in rows:
+            yield Fix(_cve(*cve), "fixed", found, word or "", source, installed_has_it=True)
+
     def fixes(self, package: Package, installed: bytes, cves: frozenset[str]) -> Iterator[Fix]:
         """Yield all that is said of these CVEs. installed: versions.package_key."""
         wanted = ",".join(str(number_of(cve)) for cve in cves)

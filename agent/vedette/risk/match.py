@@ -120,6 +120,17 @@ def _same_track(version: str, match: Match) -> bool:
 # ---- the distribution knows ----
 
 
+def mended_by(knowledge: Knowledge, package: Installed) -> tuple[Cve, ...]:
+    """Return the CVEs that this very version of a package was the first to mend."""
+    return tuple(
+        {
+            fix.cve: None
+            for known in _packages(knowledge, Identity("", "", package))
+            for fix in knowledge.mended_by(known, _with_epoch(package, known))
+        }
+    )
+
+
 def _packages(knowledge: Knowledge, one: Identity) -> Sequence[Package]:
     """Return what the base knows of this package: in its release, and in those that extend it."""
     package = one.package

@@ -1,172 +1,85 @@
-"""What is risky about a service whatever its version: a table.
+"""What is risky about a service whatever its version.
 
-severity is on the scale of CVSS base scores; threat (0 to 1) says how likely it is to be used.
-Only what can be seen without logging in or running scripts stands here.
+Some rules follow from the service's name; the others need a proof (proofs.py).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from vedette.evidence import Certificate, Evidence, Proof, proved
+from vedette.risk.rule_table import RULES, Rule
+
+# Confidence in percent: proved by a script; the name, by a probe; the name, by the port's number.
+BY_PROOF, BY_PROBE, BY_NUMBER = 95, 80, 30
+
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One weakness.
+class Hit:
+    """A rule that holds, how sure that is (percent), why, and how severe it is here."""
 
-    services: nmap's names of those that have it. wider_than_loopback: it is none on loopback.
-    public_only: it is one on public addresses alone. automatable: an attack on it needs nobody's
-    attention. total: who uses it controls the service.
-    """
-
-    id: str
-    title: str
-    advice: str
+    rule: Rule
+    confidence: int
+    why: str
     severity: float
-    threat: float
-    services: frozenset[str]
-    wider_than_loopback: bool = False
-    public_only: bool = False
-    automatable: bool = False
-    total: bool = False
 
 
-RULES = (
-    Rule(
-        "RULE-CLEARTEXT-TELNET",
-        "telnet sends passwords in clear text",
-        "replace it with SSH",
-        8.1,
-        0.6,
-        frozenset({"telnet"}),
-    ),
-    Rule(
-        "RULE-RLOGIN",
-        "the r-services (rexec, rlogin, rsh) trust addresses and send passwords in clear text",
-        "replace them with SSH",
-        9.0,
-        0.5,
-        frozenset({"exec", "login", "shell", "rlogin", "rsh"}),
-    ),
-    Rule(
-        "RULE-CLEARTEXT-FTP",
-        "FTP sends passwords and files in clear text",
-        "require TLS, or use SFTP",
-        5.3,
-        0.3,
-        frozenset({"ftp"}),
-    ),
-    Rule(
-        "RULE-CLEARTEXT-MAIL",
-        "mailboxes are read in clear text unless the client asks for STARTTLS",
-        "require TLS",
-        4.3,
-        0.2,
-        frozenset({"pop3", "imap"}),
-        wider_than_loopback=True,
-    ),
-    Rule(
-        "RULE-SNMP-V1V2C",
-        "SNMP before version 3 sends its community in clear text",
-        "use SNMP v3, or restrict who may ask",
-        4.3,
-        0.2,
-        frozenset({"snmp"}),
-    ),
-    Rule(
-        "RULE-TFTP",
-        "TFTP hands out files to anybody who asks",
-        "stop it, or restrict who may ask",
-        5.3,
-        0.3,
-        frozenset({"tftp"}),
-    ),
-    Rule(
-        "RULE-EXPOSED-REMOTE-DESKTOP",
-        "a remote desktop or X display is open to the network",
-        "put it behind a VPN or an SSH tunnel",
-        6.5,
-        0.4,
-        frozenset({"vnc", "vnc-http", "X11", "ms-wbt-server", "rdp"}),
-        wider_than_loopback=True,
-    ),
-    Rule(
-        "RULE-EXPOSED-CONTROL-API",
-        "an interface that controls this host or its containers is open to the network",
-        "bind it to loopback, or require client certificates",
-        8.1,
-        0.6,
-        frozenset({"docker", "kubelet", "etcd-client", "epmd", "jdwp", "java-rmi", "ajp13"}),
-        wider_than_loopback=True,
-        automatable=True,
-        total=True,
-    ),
-    Rule(
-        "RULE-EXPOSED-DATASTORE",
-        "a database, cache or queue is open to the internet",
-        "bind it to loopback or a private address",
-        5.3,
-        0.3,
-        frozenset(
-            [
-                "redis",
-                "memcached",
-                "memcache",
-                "mongodb",
-                "mongod",
-                "mysql",
-                "mariadb",
-                "postgresql",
-                "ms-sql-s",
-                "oracle",
-                "oracle-tns",
-                "cassandra",
-                "couchdb",
-                "elasticsearch",
-                "wap-wsp",
-                "amqp",
-                "amqps",
-                "mqtt",
-                "rethinkdb",
-                "zookeeper",
-                "riak",
-                "neo4j",
-                "influxdb",
-                "db2",
-                "firebird",
-            ]
-        ),
-        public_only=True,
-    ),
-    Rule(
-        "RULE-EXPOSED-FILE-SHARE",
-        "a file share is open to the internet",
-        "restrict it to private addresses",
-        6.5,
-        0.4,
-        frozenset(
-            [
-                "microsoft-ds",
-                "netbios-ssn",
-                "nfs",
-                "nfs_acl",
-                "mountd",
-                "rpcbind",
-                "rsync",
-                "afp",
-                "iscsi",
-            ]
-        ),
-        public_only=True,
-    ),
-)
+BY_ID = {rule.id: rule for rule in RULES}
+
+_WEAK_SIGNATURE = ("md5", "sha1", "md2", "md4")
+_LEAST_RSA_BITS = 2048
+_LEAST_EC_BITS = 224
 
 
-def matching(service_name: str, exposure: str) -> Iterator[Rule]:
-    """Yield the rules for a service that can be reached from `exposure` ("loopback" …)."""
+def matching(
+    service_name: str,
+    exposure: str,
+    *,
+    port: int = 0,
+    probed: bool = True,
+    evidence: Evidence | None = None,
+) -> Iterator[Hit]:
+    """Yield the rules that hold for a service that can be reached from `exposure`.
+
+    evidence: what was proved, by whatever it was. Without any, only names count.
+    """
+    known = evidence or Evidence()
+    proved = {proof.rule for proof in known.proofs}
+    holding = {proof.rule for proof in known.proofs if proof.holds}
     for rule in RULES:
-        if service_name not in rule.services:
-            continue
         if rule.public_only and exposure != "public":
             continue
         if rule.wider_than_loopback and exposure == "loopback":
             continue
-        yield rule
+        if rule.unless & proved or rule.moot_by & holding:
+            continue
+        proof = known.of(rule.id)
+        if proof is not None:
+            if proof.holds:
+                severity = rule.severity if proof.severity is None else proof.severity
+                yield Hit(rule, proof.sure or BY_PROOF, proof.words, severity)
+        elif service_name in rule.services and not (rule.needs_proof and probed):
+            sure = BY_PROBE if probed else BY_NUMBER
+            yield Hit(rule, sure, "", rule.severity)
+        elif not probed and port in rule.ports:
+            yield Hit(rule, BY_NUMBER, "", rule.severity)
+
+
+def of_certificate(certificate: Certificate, now: float) -> Iterator[Proof]:
+    """Yield what is wrong with a certificate today. now: Unix seconds."""
+    expires = certificate.not_after
+    if expires is not None and expires < now:
+        days = int((now - expires) // 86_400)
+        yield proved("RULE-TLS-CERT-EXPIRED", f"it expired {days} days ago")
+    if certificate.self_signed:
+        words = f"subject and issuer are {certificate.subject}"
+        yield proved("RULE-TLS-SELF-SIGNED", words)
+    key = certificate.key.lower()
+    least = {"rsa": _LEAST_RSA_BITS, "dsa": _LEAST_RSA_BITS, "ec": _LEAST_EC_BITS}.get(key, 0)
+    if 0 < certificate.bits < least:
+        words = f"its key is {key.upper()} of {certificate.bits} bits"
+        yield proved("RULE-TLS-WEAK-KEY", words)
+    elif certificate.signature.lower().startswith(_WEAK_SIGNATURE) or (
+        "with-sha1" in certificate.signature.lower()  # ecdsa-with-SHA1, dsa_with_SHA1
+    ):
+        words = f"it is signed with {certificate.signature}"
+        yield proved("RULE-TLS-WEAK-KEY", words)

@@ -8,12 +8,14 @@ detection, only what is at least 70 % sure counts; the rest is listed as possibl
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Literal
 
-from vedette.risk import match, rules
+from vedette.evidence import Evidence
+from vedette.risk import match, proofs, rules, support
 from vedette.risk.knowledge import Cve, Knowledge
 from vedette.scanned import Installed, Service
 
@@ -22,7 +24,6 @@ Exposure = Literal["loopback", "bridge", "private", "public"]
 LEVELS = ("none", "low", "medium", "high", "critical")
 
 COUNTING_CONFIDENCE = 70
-_PROBED, _PORT_NUMBER_ONLY = 80, 30
 
 _REACH: dict[str, float] = {"loopback": 0.0, "bridge": 0.35, "private": 0.7, "public": 1.0}
 _LOCAL_REACH = 0.2  # at most, for what only a user of this host can do
@@ -69,6 +70,7 @@ def calculate_risk_score(
     knowledge: Knowledge | None = None,
     now: float | None = None,
     accepted: Mapping[str, Mapping[str, str]] | None = None,
+    evidence: Evidence | None = None,
 ) -> dict[str, Any]:
     """Return how risky an open port is, and why.
 
@@ -78,6 +80,7 @@ def calculate_risk_score(
     package: what it was installed from; own_build: from no package. host_release: what the host
     runs (debian:bookworm). knowledge: the base of vulnerabilities; without one, rules alone count.
     now: Unix seconds. accepted: {finding that somebody has accepted: its "reason" and "expires"}.
+    evidence: what scripts proved.
 
     The dictionary: {"score": 0.0 to 10.0, "level": str, "confidence": 0 to 100, "reasons": [str],
     "findings": [finding], "possible": [finding], "suppressed": [{"finding", "reason"}],
@@ -87,14 +90,11 @@ def calculate_risk_score(
     upgrade), "fixed_in": version or "", "reasons": [str]}. Both lists are sorted, the worst first.
     """
     where = f"{exposure} address{f' {address}' if address else ''}"
-    confidence = _PROBED if probed else _PORT_NUMBER_ONLY
+    confidence = rules.BY_PROBE if probed else rules.BY_NUMBER
     known = (
         f"{service} answered" if probed else f"{service} is guessed from port {transport}/{port}"
     )
-    found = [
-        _rule_finding(rule, exposure, confidence, where, known)
-        for rule in rules.matching(service, exposure)
-    ]
+    answer = replace(banner or Service(service), name=service, probed=probed)
     verdict = match.Verdict()
     if knowledge is not None:
         verdict = match.assess(
@@ -105,6 +105,20 @@ def calculate_risk_score(
             own_build=own_build,
         )
     today = time.time() if now is None else now
+    seen = proofs.of_banner(answer).merged(evidence or Evidence())
+    told = list(rules.of_certificate(seen.certificate, today)) if seen.certificate else []
+    if knowledge is not None:
+        told += support.ended(
+            knowledge, answer, package, verdict.identities, today,
+            host_release=host_release, own_build=own_build,
+        )  # fmt: skip
+    seen = seen.merged(Evidence(tuple(told)))
+    found = [
+        _rule_finding(hit, exposure, where, known)
+        for hit in rules.matching(service, exposure, port=port, probed=probed, evidence=seen)
+    ]
+    if package is not None and package.replaced:
+        found.append(_stale_finding(knowledge, package, exposure, where, today))
     found += [_cve_finding(one, exposure, where, today) for one in verdict.affected]
     found.sort(key=lambda finding: (-finding["score"], finding["finding"]))
     agreed = accepted or {}
@@ -139,23 +153,25 @@ def calculate_risk_score(
     }
 
 
-def _rule_finding(
-    rule: rules.Rule, exposure: Exposure, confidence: int, where: str, known: str
-) -> dict[str, Any]:
+def _rule_finding(hit: rules.Hit, exposure: Exposure, where: str, known: str) -> dict[str, Any]:
+    rule = hit.rule
     threat, reach = _threat(rule.threat), _REACH[exposure]
-    score = _score(rule.severity, threat, reach)
-    product = _product(score, rule.severity, threat, reach)
-    reason = f"{product} ({where}): {rule.title}; confidence {confidence}: {known}; {rule.advice}"
+    score = _score(hit.severity, threat, reach)
+    product = _product(score, hit.severity, threat, reach)
+    reason = (
+        f"{product} ({where}): {rule.title}; confidence {hit.confidence}: {hit.why or known};"
+        f" {rule.advice}"
+    )
     return {
         "finding": rule.id,
         "title": rule.title,
         "advice": rule.advice,
         "score": score,
         "level": level_of(score),
-        "severity": rule.severity,
+        "severity": hit.severity,
         "threat": threat,
         "exposure": _exposure(reach),
-        "confidence": confidence,
+        "confidence": hit.confidence,
         "known_exploited": False,
         "due_days": deadline(
             kev=False,
@@ -165,6 +181,36 @@ def _rule_finding(
         ),
         "fixed_in": "",
         "reasons": [reason],
+    }
+
+
+def _stale_finding(
+    knowledge: Knowledge | None, package: Installed, exposure: Exposure, where: str, now: float
+) -> dict[str, Any]:
+    """As urgent as the worst of what the package that is now on disk has mended."""
+    rule = rules.BY_ID["RULE-STALE-BINARY"]
+    installed = f"{package.name} {package.version} is installed, an older one runs"
+    mended = match.mended_by(knowledge, package) if knowledge is not None else ()
+    inherited = [
+        _cve_finding(match.Affected(cve, rules.BY_PROOF, installed, ""), exposure, where, now)
+        for cve in mended
+    ]
+    plain = _rule_finding(
+        rules.Hit(rule, rules.BY_PROOF, installed, rule.severity), exposure, where, ""
+    )
+    if not inherited:
+        return plain
+    worst = max(inherited, key=lambda finding: (finding["score"], finding["finding"]))
+    return worst | {
+        "finding": rule.id,
+        "title": rule.title,
+        "advice": rule.advice,
+        "fixed_in": package.version,
+        "reasons": [
+            f"{worst['reasons'][0]}; which has mended {worst['finding']}"
+            + (f" and {len(inherited) - 1} more" if len(inherited) > 1 else "")
+            + f"; {rule.advice}"
+        ],
     }
 
 

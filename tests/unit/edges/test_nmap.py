@@ -12,13 +12,16 @@ from tests.support import sample
 from vedette.edges import nmap
 from vedette.edges.nmap import Host, OsMatch, PortState
 from vedette.errors import BadOutput
+from vedette.evidence import Script
 from vedette.job import clean
+from vedette.risk import proofs
 from vedette.scanned import Service
 
 ADDRESS = IPv4Address("192.0.2.10")
 SWEEP, VERSIONS = sample("nmap_sweep.xml"), sample("nmap_versions.xml")
 OS, OS_OPEN_ONLY = sample("nmap_os.xml"), sample("nmap_os_open_only.xml")
-REPORTS = [SWEEP, VERSIONS, OS, OS_OPEN_ONLY]
+SCRIPTS = sample("nmap_scripts.xml")
+REPORTS = [SWEEP, VERSIONS, OS, OS_OPEN_ONLY, SCRIPTS]
 # Each tag and each attribute that the reports have.
 PIECES = sorted({p for r in REPORTS for p in re.findall(rb'(?=(<[^>]*>| [\w-]+="[^"]*"))', r)})
 
@@ -178,6 +181,17 @@ def test_an_entity_bomb_is_bad_output() -> None:
         nmap.read(bomb.replace(b"<hostnames>", b"<hostnames>&a11;"))
 
 
+def must_be_clean(scripts: tuple[Script, ...]) -> None:
+    """Lines for people, values short and few, and whatever they prove can be told."""
+    assert len(scripts) <= 64
+    for script in scripts:
+        assert len(script.output.splitlines()) <= 40
+        assert len(script.values) <= 2000
+        for text in (*script.output.splitlines(), *(text for _, text in script.values)):
+            assert text == clean(text, 200)
+        proofs.of_script(script, "tcp", "ftp")
+
+
 def must_be_sound(report: bytes) -> None:
     """Whatever it was: BadOutput, or hosts all of whose text is clean and short."""
     with suppress(BadOutput):
@@ -188,6 +202,8 @@ def must_be_sound(report: bytes) -> None:
                     assert text == clean(text, 160)
                 for text in (seen.name, seen.tunnel):
                     assert text == clean(text)
+                must_be_clean(port.scripts)
+            must_be_clean(host.scripts)
             for match in host.os_matches:
                 assert match.name == clean(match.name, 160)
 
@@ -252,3 +268,29 @@ def test_an_http_server_without_a_server_header_is_http() -> None:
     )
 
     assert service(report, 20180) == Service("http", probed=True)
+
+
+def test_scripts_are_read_with_their_structure() -> None:
+    """What python-nmap drops but for the text for people."""
+    (host,) = nmap.read(SCRIPTS)
+    by_number = {port.number: {one.id: one for one in port.scripts} for port in host.ports}
+    redis, certificate = by_number[17001]["redis-info"], by_number[17004]["ssl-cert"]
+
+    assert redis.first("Version") == "7.0.15"
+    assert redis.all("Bind addresses/") == ("*", "-::*")
+    assert by_number[17002]["redis-info"].output == "ERROR: Authentication required"
+    assert certificate.first("validity/notAfter") == "2026-11-30T13:16:59"
+    assert certificate.first("subject/commonName") == "vedette.example"
+    assert certificate.first("pubkey/bits") == "1024"
+    assert [script.id for script in host.scripts] == ["smb-protocols"]
+
+
+def test_a_script_that_prints_without_end_is_cut() -> None:
+    """A directory listing, a list of clients: its length is the peer's choice."""
+    many = b'<elem key="a">b</elem>' * 5000 + b"<table>" * 50 + b"<elem>c</elem>" + b"</table>" * 50
+    report = SCRIPTS.replace(b'<elem key="Role">', many + b'<elem key="Role">')
+    report = report.replace(b'output="Anonymous', b'output="' + b"x&#xa;" * 9999 + b"Anonymous")
+    (host,) = nmap.read(report)
+
+    assert max(len(script.values) for port in host.ports for script in port.scripts) == 2000
+    must_be_sound(report)

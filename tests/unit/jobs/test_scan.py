@@ -323,9 +323,10 @@ def test_a_scan_as_metrics() -> None:
         f"vedette_unexpected_open_ports{{{at6}}} 0.0",
         f"vedette_missing_expected_ports{{{at}}} 1.0",
         f"vedette_missing_expected_ports{{{at6}}} 2.0",
-        'vedette_host_risk_score{address="127.0.0.1"} 0.4',
+        'vedette_host_risk_score{address="127.0.0.1"} 3.7',
         f"vedette_host_risk_score{{{at}}} 9.0",
         f"vedette_host_risk_score{{{at6}}} 0.7",
+        'vedette_findings{address="127.0.0.1",confidence="confirmed",severity="low"} 1.0',
         f'vedette_findings{{{at},confidence="confirmed",severity="critical"}} 1.0',
         f'vedette_findings{{{at},confidence="confirmed",severity="low"}} 1.0',
         f'vedette_findings{{{at},confidence="possible",severity="low"}} 1.0',
@@ -333,7 +334,13 @@ def test_a_scan_as_metrics() -> None:
         'vedette_known_exploited_findings{address="127.0.0.1"} 0.0',
         f"vedette_known_exploited_findings{{{at}}} 1.0",
         f"vedette_known_exploited_findings{{{at6}}} 0.0",
-        f"vedette_finding_due_timestamp_seconds{{{at}}} 1.7902592e+09",  # three days later
+        # 60 and three days later
+        'vedette_finding_due_timestamp_seconds{address="127.0.0.1"} 1.795184e+09',
+        f"vedette_finding_due_timestamp_seconds{{{at}}} 1.7902592e+09",
+        (
+            'vedette_finding_score{address="127.0.0.1",finding="RULE-REDIS-NOAUTH",port="6379",'
+            'severity="low",transport="tcp"} 3.7'
+        ),
         (
             f'vedette_finding_score{{{at},finding="CVE-2021-41773",port="80",'
             'severity="critical",transport="tcp"} 9.0'
@@ -346,6 +353,7 @@ def test_a_scan_as_metrics() -> None:
             f'vedette_finding_score{{{at},finding="RULE-SNMP-V1V2C",port="161",'
             'severity="low",transport="udp"} 1.7'
         ),
+        f'vedette_certificate_expiry_timestamp_seconds{{{at},port="443"}} 1.8e+09',
     ]
 
 

@@ -60,7 +60,7 @@ def test_ports_come_with_the_riskiest_first() -> None:
         {
             "address": "127.0.0.1",
             "open_ports": 1,
-            "risk_score": 0.4,
+            "risk_score": 3.7,
             "level": "low",
             "missing_expected_ports": [],
         },
@@ -99,6 +99,7 @@ def test_a_port_tells_all_that_is_known_of_it() -> None:
         "process": "sshd",
         "expected": True,
         "first_seen": 1_790_000_000.0,
+        "certificate": None,
     }
 
 
@@ -167,3 +168,18 @@ def test_hostile_services_are_json_as_well() -> None:
 
     assert text.isascii()
     assert json.loads(text) == json.loads(json.dumps(scan_as_json(hostile_scan())))
+
+
+def test_a_certificate_is_told_with_its_times_as_they_are() -> None:
+    """Unix seconds, which know no time zone; whoever shows them says UTC."""
+    (https,) = (p for p in scan_as_json(SCAN)["ports"] if p["port"] == 443)
+
+    assert https["certificate"] == {
+        "subject": "www.example.org",
+        "issuer": "Example Authority",
+        "not_before": 1_790_000_000.0,
+        "not_after": 1_800_000_000.0,
+        "key": "rsa 2048",
+        "signature": "sha256WithRSAEncryption",
+        "self_signed": False,
+    }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.risk import rules
+from vedette.risk import rule_table
 from vedette.risk.score import (
     LEVELS,
     Exposure,
@@ -16,7 +16,9 @@ from vedette.risk.score import (
     level_of,
 )
 
-SERVICES = sorted({name for rule in rules.RULES for name in rule.services} | {"ssh", "unknown"})
+SERVICES = sorted(
+    {name for rule in rule_table.RULES for name in rule.services} | {"ssh", "unknown"}
+)
 SURFACE = (
     "0.9 = severity 2.0 x threat 0.45 x exposure 1.00: an open port on a public address;"
     " nothing is known against "
@@ -167,13 +169,13 @@ def test_a_host_is_as_risky_as_its_worst_port_and_more_for_further_critical_ones
 
 def test_the_rules_are_a_sound_table() -> None:
     """Ids are label values and must be unique; severities are CVSS's, likelihoods ratios."""
-    ids = [rule.id for rule in rules.RULES]
+    ids = [rule.id for rule in rule_table.RULES]
 
     assert len(ids) == len(set(ids))
-    for rule in rules.RULES:
+    for rule in rule_table.RULES:
         assert 0 < rule.severity <= 10
         assert 0 <= rule.threat <= 1
-        assert rule.services
+        assert rule.services or rule.needs_proof
         assert not (rule.public_only and rule.wider_than_loopback)
 
 
