@@ -1,23 +1,24 @@
 """Asking services of this host by nmap's scripts: a fixed list, each on the ports that it is for.
 
 None but scripts that nmap itself calls safe, and among these no one that guesses passwords; nmap is
-told so once more on its command line. Like version detection this is done seldom: when another
+told so once more on its command line. What it has no safe script for is asked by ourselves
+(risk/questions.py, edges/tls_hello.py). Like version detection this is done seldom: when another
 program listens, or once a day; with a budget, and never on other hosts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from time import monotonic
 from typing import Any
 
-from vedette.edges import nmap
+from vedette.edges import asking, nmap, tls_hello
 from vedette.errors import TimedOut
 from vedette.evidence import Evidence, collected
 from vedette.job import Known
 from vedette.probing import Key
-from vedette.risk import proofs
+from vedette.risk import proofs, questions
 from vedette.scanned import Service
 
 # Of one script on one port; those that ask something sensible are answered in milliseconds.
@@ -46,7 +47,8 @@ _BY_SERVICE: Mapping[str, tuple[str, ...]] = {
 }
 _BY_UDP_ONLY = frozenset({"upnp-info", "ldap-rootdse"})
 _BY_TCP_ONLY = frozenset({"http-title", "ftp-anon", "redis-info", "vnc-info", "x11-access", *_SMB})
-_TLS = ("ssl-cert", "sslv2")
+_HELLOS = "tls-hellos"
+_TLS = ("ssl-cert", "sslv2", _HELLOS)
 _TLS_SERVICES = frozenset({"https", "ssl", "imaps", "pop3s", "smtps", "ldaps", "ftps", "ircs"})
 # Ports on which ssl-cert knows how to ask for TLS: it goes by the number.
 _STARTTLS = {
@@ -60,7 +62,11 @@ _BY_PROCESS = {
     "mongod": "mongodb", "vsftpd": "ftp", "smbd": "microsoft-ds", "Xvnc": "vnc", "Xorg": "X11",
 }  # fmt: skip
 
-ALL = frozenset({name for names in _BY_SERVICE.values() for name in names} | set(_TLS))
+# What is asked by ourselves, and how long one answer may take: on this host they come at once.
+_OURS = {_HELLOS, *questions.BY_ID}
+_ANSWER_SECONDS = 3.0
+
+ALL = frozenset({name for names in _BY_SERVICE.values() for name in names} | set(_TLS)) - _OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,10 @@ class Asked:
 
 
 def wanted(service: Service, transport: str, number: int, process: str) -> tuple[str, ...]:
-    """Return the scripts for a service, none if there are none. process: the listening program."""
+    """Return the scripts for a service, and the questions of our own, if there are any.
+
+    process: the listening program.
+    """
     name = service.name if service.probed else _BY_PROCESS.get(process, service.name)
     unfit = _BY_UDP_ONLY if transport == "tcp" else _BY_TCP_ONLY
     scripts = tuple(one for one in _BY_SERVICE.get(name, ()) if one not in unfit)
@@ -112,11 +121,14 @@ def wanted(service: Service, transport: str, number: int, process: str) -> tuple
             scripts += _TLS
         elif number in _STARTTLS.get(name, ()):
             scripts += _TLS[:1]
+        asked = replace(service, name=name)
+        scripts += tuple(one.id for one in questions.QUESTIONS if one.is_for(asked, number))
     return scripts
 
 
 def ask(
     asked: Mapping[Key, tuple[str, ...]],
+    services: Mapping[Key, Service],
     *,
     raw: bool,
     budget_seconds: float,
@@ -125,8 +137,8 @@ def ask(
 ) -> Iterator[dict[Key, Evidence]]:
     """Run these scripts; yield {port: what is proved} as it comes, also where that is nothing.
 
-    asked: {port: its scripts}. Never takes longer than the budget: what was not asked by then, or
-    what was not answered, is missing.
+    asked: {port: its scripts}. services: what answers there. Never takes longer than the budget:
+    what was not asked by then, or what was not answered, is missing.
     """
     end = monotonic() + budget_seconds
     chunks = list(_chunks(asked))
@@ -137,29 +149,51 @@ def ask(
             done[number] = ratio
             progress(sum(done) / len(done))
 
-        scripts, keys = chunks[number]
-        left = end - monotonic()
-        if left <= 0:
-            return {}
-        address, transport, _ = keys[0]
-        try:
-            report = nmap.run(
-                script_options(transport, [key[2] for key in keys], scripts, raw=raw),
-                [address],
-                raw=raw,
-                timeout_seconds=left,
-                stop=stop,
-                progress=told,
-            )
-        except TimedOut:
-            return {}
+        names, keys = chunks[number]
+        found = {key: Evidence() for key in keys}
+        if scripts := [name for name in names if name not in _OURS]:
+            left = end - monotonic()
+            if left <= 0:
+                return {}
+            address, transport, _ = keys[0]
+            try:
+                report = nmap.run(
+                    script_options(transport, [key[2] for key in keys], scripts, raw=raw),
+                    [address],
+                    raw=raw,
+                    timeout_seconds=left,
+                    stop=stop,
+                    progress=told,
+                )
+            except TimedOut:
+                return {}
+            for host in nmap.read(report):
+                found |= {key: one for key, one in of_host(host).items() if key in found}
+        for key in keys:
+            if end - monotonic() <= 0 or stop.is_set():
+                return {}
+            tls = services[key].tunnel == "ssl" or services[key].name in _TLS_SERVICES
+            ours = [_answer(name, key, tls=tls) for name in names if name in _OURS]
+            found[key] = collected([found[key], *ours])
         told(1.0)
-        found = {key: proof for host in nmap.read(report) for key, proof in of_host(host).items()}
-        return {key: found.get(key, Evidence()) for key in keys}
+        return found
 
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="script") as pool:
         for coming in as_completed([pool.submit(run, number) for number in range(len(chunks))]):
             yield coming.result()
+
+
+def _answer(name: str, key: Key, *, tls: bool) -> Evidence:
+    """Ask one question of our own."""
+    address, _, number = key
+    if name == _HELLOS:
+        spoken = tls_hello.spoken(address, number, seconds=_ANSWER_SECONDS)
+        return Evidence(tuple(proofs.tls(spoken.protocols, complete=spoken.complete)))
+    question = questions.BY_ID[name]
+    answer = asking.ask(
+        address, number, question.request, question.enough, tls=tls, seconds=_ANSWER_SECONDS
+    )
+    return question.proves(answer.data, wants_certificate=answer.wants_certificate)
 
 
 def script_options(

@@ -103,14 +103,18 @@ def start_memcached(host: Namespace, where: Path) -> None:
         )
 
 
-def start_vsftpd(host: Namespace, where: Path, port: int = 21) -> subprocess.Popen[bytes]:
-    """Run vsftpd on this port of every IPv4 address."""
+def start_vsftpd(
+    host: Namespace, where: Path, port: int = 21, *, anonymous: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Run vsftpd on this port of every IPv4 address. anonymous: what it shows to anybody."""
     (where / "empty").mkdir(exist_ok=True)
     config = where / f"vsftpd_{port}.conf"
     config.write_text(
         f"listen=YES\nlisten_ipv6=NO\nlisten_port={port}\nbackground=NO\nanonymous_enable=YES\n"
-        f"local_enable=NO\nftp_username=nobody\nsecure_chroot_dir={where}/empty\n"
-        "seccomp_sandbox=NO\n"
+        # Its package makes the user ftp; the home of nobody, where a session begins, is missing.
+        f"local_enable=NO\nftp_username={'ftp' if anonymous else 'nobody'}\n"
+        f"secure_chroot_dir={where}/empty\n"
+        "seccomp_sandbox=NO\n" + (f"anon_root={anonymous}\n" if anonymous else "")
     )
     with (where / f"vsftpd_{port}.log").open("wb") as log:
         return host.start(["vsftpd", str(config)], log=log)

@@ -23,8 +23,11 @@ HERE = IPv4Address("192.0.2.10")
         (Service("unknown"), "tcp", 7000, "redis-server", ("redis-info",)),
         (Service("ssh", probed=True), "tcp", 22, "sshd", ()),
         (Service("https", tunnel="ssl", probed=True), "tcp", 8443, "",
-         ("http-title", "ssl-cert", "sslv2")),
-        (Service("imap", tunnel="ssl", probed=True), "tcp", 993, "", ("ssl-cert", "sslv2")),
+         ("http-title", "ssl-cert", "sslv2", "tls-hellos")),
+        (Service("imap", tunnel="ssl", probed=True), "tcp", 993, "",
+         ("ssl-cert", "sslv2", "tls-hellos")),
+        (Service("http", probed=True), "tcp", 9200, "", ("http-title", "elasticsearch-root")),
+        (Service(), "tcp", 2181, "java", ("zookeeper-root",)),
         (Service("smtp", probed=True), "tcp", 25, "", ("ssl-cert",)),
         (Service("smtp", probed=True), "tcp", 2525, "", ()),  # it would not know how to ask there
         (Service("ftp", probed=True), "tcp", 21, "", ("ftp-anon", "ssl-cert")),

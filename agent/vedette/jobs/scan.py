@@ -269,6 +269,7 @@ def _ask(run: Run) -> Iterator[None]:
     groups = probing.representatives(wanted, run.listeners)
     for found in scripts.ask(
         {key: wanted[key] for key in groups},
+        {key: _service(run, key) for key in groups},
         raw=run.raw,
         budget_seconds=run.options.script_seconds,
         stop=run.context.stop,
