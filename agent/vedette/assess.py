@@ -3,8 +3,9 @@
 Findings come as {"findings": [{"address", "transport", "port", "finding", "title", "score",
 "severity", "confidence", "status", "known_exploited", "due_days", "fixed_in", "advice",
 "reasons"}], "suppressed": [{"address", "transport", "port", "finding", "reason"}],
-"accepted": [finding with "accepted", its reason and last day]}; status is "confirmed" from 70 %
-confidence on, "possible" below.
+"accepted": [finding with "accepted", its reason and last day],
+"services": [{"address", "transport", "port", "service_name", "product", "version"}]}; status is
+"confirmed" from 70 % confidence on, "possible" below.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from vedette.edges import nmap
 from vedette.edges.packages import Inventory
 from vedette.judging import Judge
 from vedette.risk.knowledge import Knowledge
-from vedette.scanned import Address, Port
+from vedette.scanned import Address, Port, Service
 
 Row = dict[str, Any]
 
@@ -35,22 +36,28 @@ def of_report(
     release = inventory.release if inventory else ""
     judge = Judge(knowledge, inventory, own, release, now)
     proved = {key: proof for host in hosts for key, proof in scripts.of_host(host).items()}
-    return _document((*key, risk) for key, risk in judge.risks(services, proved).items())
+    risks = judge.risks(services, proved)
+    return _document((*key, services[key], risk) for key, risk in risks.items())
 
 
 def of_ports(ports: Iterable[Port]) -> dict[str, list[Row]]:
     """Return what a scan of this host judged already."""
-    return _document((port.address, port.transport, port.number, port.risk) for port in ports)
+    return _document(
+        (port.address, port.transport, port.number, port.service, port.risk) for port in ports
+    )
 
 
 def _document(
-    judged: Iterable[tuple[Address, str, int, Mapping[str, Any]]],
+    judged: Iterable[tuple[Address, str, int, Service, Mapping[str, Any]]],
 ) -> dict[str, list[Row]]:
     findings: list[Row] = []
     suppressed: list[Row] = []
     accepted: list[Row] = []
-    for address, transport, number, risk in judged:
+    services: list[Row] = []
+    for address, transport, number, service, risk in judged:
         where = {"address": str(address), "transport": transport, "port": number}
+        words = {"product": service.product, "version": service.version}
+        services.append(where | {"service_name": service.name} | words)
         findings += [
             where | _row(finding, status)
             for status, kind in (("confirmed", "findings"), ("possible", "possible"))
@@ -62,7 +69,9 @@ def _document(
             for one in risk["accepted"]
         ]
     findings.sort(key=lambda row: (row["status"], -row["score"], row["port"], row["finding"]))
-    return {"findings": findings, "suppressed": suppressed, "accepted": accepted}
+    return {
+        "findings": findings, "suppressed": suppressed, "accepted": accepted, "services": services,
+    }  # fmt: skip
 
 
 def _row(finding: Mapping[str, Any], status: str) -> Row:

@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     assess = add(
         "assess", _assess, "List all that is known against what listens, worst first.",
-        formats=("table", "json"),
+        formats=("table", "json", "sarif", "cyclonedx"),
     )  # fmt: skip
     assess.add_argument(
         "--nmap-xml", type=Path, metavar="FILE",
@@ -350,7 +350,7 @@ def _scanned(settings: Any, options: Any) -> Any:
 
 
 def _assess(given: argparse.Namespace, settings: Any) -> int:
-    from vedette import assess, terminal  # noqa: PLC0415
+    from vedette import assess, exports, terminal  # noqa: PLC0415
     from vedette.edges import packages  # noqa: PLC0415
     from vedette.risk.knowledge import Knowledge, open_newest  # noqa: PLC0415
 
@@ -376,10 +376,15 @@ def _assess(given: argparse.Namespace, settings: Any) -> int:
             for problem in problems:
                 print(f"vedette: {problem}", file=sys.stderr)
         document = assess.of_report(report, inventory, base, time.time())
-    if given.format == "json":
-        print(json.dumps(document, indent=2))
-    else:
+    if given.format == "table":
         terminal.print_findings(document)
+        return 0
+    made: Any = document
+    if given.format == "sarif":
+        made = exports.sarif(document)
+    elif given.format == "cyclonedx":
+        made = exports.cyclonedx(document, time.time())
+    print(json.dumps(made, indent=2))
     return 0
 
 
