@@ -86,7 +86,7 @@ def _flags(given: argparse.Namespace) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from vedette import cli_knowledge  # noqa: PLC0415
+    from vedette import cli_knowledge, cli_sniff  # noqa: PLC0415
     from vedette.option import allowed  # noqa: PLC0415
     from vedette.settings import DEFAULT_FILE, all_leaves  # noqa: PLC0415
 
@@ -150,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     cli_knowledge.add_to(
         commands.add_parser("knowledge", help="Make or show the base of vulnerabilities."), common
+    )
+    cli_sniff.add_to(
+        add("sniff", None, "Tell what a capture file holds.", formats=("table", "json"))
     )
     report = add(
         "report", _report, "Run every job once and write the page as one HTML file.",

@@ -1,0 +1,58 @@
+"""`vedette sniff --read` beside tshark, on captures of our own making: the counts are the same."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.captures import make
+
+pytestmark = pytest.mark.live
+
+# tshark's name -> ours, of those that have another there.
+NAMES = {"ip": "ipv4-in-ip", "ipv6": "ipv6-in-ip"}
+EXTENSIONS = {"ipv6.hopopts", "ipv6.fraghdr", "ipv6.routing", "ipv6.dstopts"}
+COMPARED = frozenset({"tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "arp", "ipv6-in-ip"})
+
+
+def by_tshark(file: Path) -> dict[str, tuple[int, int]]:
+    """Return {protocol: (packets, bytes)} by outer protocol, as tshark dissects each frame."""
+    command = (
+        *("tshark", "-n", "-r", str(file), "-T", "fields", "-e", "frame.protocols"),
+        *("-e", "frame.len", "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"),
+    )
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout  # noqa: S603 - of our own making
+    packets: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for line in out.splitlines():
+        layers, length = line.split("\t")
+        words = [word for word in layers.split(":") if word not in EXTENSIONS]
+        network = next((word for word in words if word in ("ip", "ipv6", "arp")), "")
+        rest = words[words.index(network) + 1 :] if network in ("ip", "ipv6") else []
+        name = rest[0] if rest else network
+        name = NAMES.get(name, name)
+        packets[name] += 1
+        size[name] += int(length)
+    return {name: (packets[name], size[name]) for name in packets}
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [c for c in make.captures() if c.name != "numbers"],
+    ids=lambda capture: capture.name,
+)
+def test_the_counts_are_those_of_tshark(capture: make.Capture, tmp_path: Path) -> None:
+    """Packets and bytes of every protocol, to the last one."""
+    file = tmp_path / f"{capture.name}.pcap"
+    file.write_bytes(capture.data)
+    command = [sys.executable, "-m", "vedette", "sniff", "--read", str(file), "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - ourselves
+
+    ours = {n: (c["packets"], c["bytes"]) for n, c in json.loads(done.stdout)["protocols"].items()}
+    theirs = by_tshark(file)
+
+    assert {n: ours.get(n) for n in COMPARED} == {n: theirs.get(n) for n in COMPARED}
+    assert sum(packets for packets, _ in theirs.values()) == sum(p for p, _ in ours.values())

@@ -1,0 +1,127 @@
+"""capture/pcap.py and capture/offline.py: files in, exact counts out, whatever is wrong."""
+
+import gzip
+import io
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.captures import make
+from vedette.capture import classify, offline, pcap
+
+CAPTURES = make.captures()
+GOOD = next(capture.data for capture in CAPTURES if capture.name == "little")
+
+
+def read(data: bytes) -> dict[str, Any]:
+    return offline.read(io.BytesIO(data), 5)
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture.name)
+def test_every_packet_and_byte_is_counted_under_its_protocol(capture: make.Capture) -> None:
+    """Of every link type, byte order and format; a tunnel is its outer protocol."""
+    document = read(capture.data)
+
+    counted = {n: (c["packets"], c["bytes"]) for n, c in document["protocols"].items()}
+    assert counted == capture.truth
+    assert (document["packets"], document["bytes"]) == (
+        sum(packets for packets, _ in capture.truth.values()),
+        sum(size for _, size in capture.truth.values()),
+    )
+    assert document["undecodable"] == 0
+
+
+def test_the_flows_say_what_they_speak_and_how_it_is_known() -> None:
+    """8080 talks TLS, 2222 talks SSH: by content, whatever the port."""
+    found = read(GOOD)["application_protocols"]
+
+    assert {n: (c["flows"], c["by"]["content"], c["names"]) for n, c in found.items()} == {
+        "http": (1, 1, ["example.org"]),
+        "ssh": (2, 2, []),
+        "tls": (1, 1, ["www.example.org"]),
+        "dns": (1, 1, []),
+        "ntp": (1, 1, []),
+        "dhcp": (1, 1, []),
+    }
+
+
+def test_a_file_cut_short_counts_what_is_whole() -> None:
+    """And says that something is missing."""
+    document = read(GOOD[:-10])
+
+    assert document["packets"] == len(make.NETWORK) + 6
+    assert document["undecodable_reasons"] == {"file: cut short": 1}
+    assert read(gzip.compress(GOOD)[:-12])["undecodable_reasons"] == {"file: cut short": 1}
+
+
+def test_gzip_of_several_members_is_one_file() -> None:
+    """As `cat a.gz b.gz` makes it."""
+    half = len(GOOD) // 2
+    joined = gzip.compress(GOOD[:half]) + gzip.compress(GOOD[half:])
+
+    assert read(joined) == read(GOOD)
+
+
+def test_a_block_of_no_known_interface_is_undecodable() -> None:
+    """Pcapng names an interface by number; a number may lie."""
+    file = make.pcapng([(1, [])]) + make.block(6, struct.pack("<IIIII", 7, 0, 0, 4, 4) + b"abcd")
+
+    assert read(file)["undecodable_reasons"] == {"unknown link type": 1}
+
+
+@given(
+    st.sampled_from([capture.data for capture in CAPTURES]),
+    st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=12),
+    st.integers(0, 4000),
+)
+@example(b"\x1f\x8b", [], 2)
+def test_whatever_is_in_a_file_is_counted_or_undecodable(
+    data: bytes, changes: list[tuple[int, int]], cut: int
+) -> None:
+    """Never an exception, and the sum of the parts is the whole."""
+    changed = bytearray(data[: max(cut, 40)])
+    for at, value in changes:
+        changed[at % len(changed)] = value
+
+    document = read(bytes(changed))
+
+    parts = document["protocols"].values()
+    assert sum(c["packets"] for c in parts) == document["packets"]
+    assert sum(c["bytes"] for c in parts) == document["bytes"]
+    assert set(document["application_protocols"]) <= classify.NAMES | {"no_payload"}
+
+
+@given(
+    st.binary(max_size=400),
+    st.sampled_from([0, 1, 9, 12, 50, 51, 101, 104, 108, 113, 228, 276, 999]),
+)
+def test_a_frame_of_any_link_type_is_taken(data: bytes, link: int) -> None:
+    """Runts and nonsense too."""
+    document = read(make.pcap([data], link))
+
+    assert document["packets"] == 1
+
+
+@given(
+    st.sampled_from(["tcp", "udp"]),
+    st.binary(max_size=600),
+    st.integers(0, 65535) | st.sampled_from(sorted(classify.ports.USUAL["tcp"])),
+    st.integers(0, 65535) | st.sampled_from(sorted(classify.ports.USUAL["udp"])),
+)
+def test_any_payload_is_classified(transport: str, payload: bytes, source: int, to: int) -> None:
+    """Into a name of the fixed list, or none; names for people are printable."""
+    found = classify.content(transport, payload, source, to)
+
+    assert found in classify.NAMES or found == ""
+    assert all(text.isprintable() for text in classify.told(found, payload).values())
+
+
+def test_records_longer_than_any_packet_end_the_file() -> None:
+    """A length of four gigabytes is not believed."""
+    file = make.pcap([], 1) + struct.pack("<IIII", 0, 0, 0xFFFFFFFF, 0xFFFFFFFF)
+
+    assert list(pcap.Reader(io.BytesIO(file))) == []
+    assert read(file)["undecodable_reasons"] == {"file: a record longer than any packet": 1}
