@@ -9,6 +9,7 @@ program listens, or once a day; with a budget, and never on other hosts.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from itertools import product
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -169,12 +170,11 @@ def ask(
                 return {}
             for host in nmap.read(report):
                 found |= {key: one for key, one in of_host(host).items() if key in found}
-        for key in keys:
-            if end - monotonic() <= 0 or stop.is_set():
+        for key, name in product(keys, [name for name in names if name in _OURS]):
+            if monotonic() > end or stop.is_set():
                 return {}
             tls = services[key].tunnel == "ssl" or services[key].name in _TLS_SERVICES
-            ours = [_answer(name, key, tls=tls) for name in names if name in _OURS]
-            found[key] = collected([found[key], *ours])
+            found[key] = collected([found[key], _answer(name, key, tls=tls)])
         told(1.0)
         return found
 

@@ -23,6 +23,7 @@ from vedette import scripts
 pytestmark = pytest.mark.live
 
 REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED = 17001, 17002, 17003, 17005, 17443, 18443
+DOCKER_ASKS = 2376
 PLAYED = {
     27017: ("", mongodb(b"\x04databases\0\x05\0\0\0\0", ONE), "RULE-MONGODB-NOAUTH"),
     2379: ("", OK + JSON + b'{"header":{"cluster_id":"1"}}', "RULE-ETCD-NOAUTH"),
@@ -78,7 +79,15 @@ def start_servers(host: Namespace, where: Path) -> None:
             for port, (say, told, _) in PLAYED.items()
         ],
     )
-    wait_until_open(host, {REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, *PLAYED})
+    # As Docker is meant to be open: to those who have a certificate.
+    host.start(
+        ["openssl", "s_server", "-accept", str(DOCKER_ASKS), "-www", "-Verify", "1",
+         "-verify_return_error", "-cert", str(weak.certificate), "-key", str(weak.key),
+         "-cipher", "DEFAULT:@SECLEVEL=0"]
+    )  # fmt: skip
+    wait_until_open(
+        host, {DOCKER_ASKS, REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, *PLAYED}
+    )
 
 
 def found(inventory: dict[str, Any], number: int) -> dict[str, int]:
@@ -96,7 +105,9 @@ def test_what_services_give_without_a_password_is_proved() -> None:
     """And that one of them asks for a password ends the guess. A second scan asks nobody again."""
     with two_hosts("proofs") as (host, _), directory("proofs") as where:
         start_servers(host, where)
-        ports = ",".join(map(str, (REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, *PLAYED)))
+        ports = ",".join(
+            map(str, (DOCKER_ASKS, REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, *PLAYED))
+        )
         agent = Agent(
             host, where / "state", "--scan.interval-seconds", "10", "--scan.tcp-ports", ports,
             "--scan.deep-probe-seconds", "0", "--scan.splay-seconds", "0",
@@ -114,6 +125,8 @@ def test_what_services_give_without_a_password_is_proved() -> None:
              "RULE-TLS-WEAK-KEY"), 95,
         )  # fmt: skip
         assert found(seen, EXPIRED) == {"RULE-TLS-CERT-EXPIRED": 95}
+        control = {"RULE-DOCKER-API-NOAUTH", "RULE-EXPOSED-CONTROL-API"}
+        assert not control & set(found(seen, DOCKER_ASKS))
         for number, (_, _, rule) in PLAYED.items():
             assert found(seen, number).get(rule) == 95, f"{number}: {found(seen, number)}"
 

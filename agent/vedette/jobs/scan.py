@@ -1,8 +1,8 @@
 """Which ports are open, what answers there, and how much that matters.
 
-nmap is used in two steps: a fast sweep of all ports, then version detection on the few that need
-it (see probing.py). The snapshot comes in as many steps: what is open is shown before it is known
-what it is.
+nmap is used in three steps: a fast sweep of all ports, version detection on the few that need it
+(see probing.py), and safe scripts on this host (see scripts.py). The snapshot comes in as many
+steps: what is open is shown before it is known what it is.
 """
 
 import re

@@ -1,16 +1,20 @@
 """risk/rules.py with risk/score.py: from what was seen to a finding."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.bases import base
 from vedette.evidence import Certificate, Evidence, Proof, proved, refuted
 from vedette.risk import rules
 from vedette.risk.score import calculate_risk_score
-from vedette.scanned import Service
+from vedette.scanned import Installed, Service
 
 NOW = 1_795_000_000.0
 DAY = 86_400.0
+REMOTE = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
 REDIS = Service("redis", "Redis key-value store", "7.0.15", probed=True)
 
 
@@ -132,3 +136,44 @@ def test_every_proof_speaks_of_a_rule_that_there_is() -> None:
     named = {name for rule in rules.BY_ID.values() for name in rule.unless | rule.moot_by}
 
     assert named <= set(rules.BY_ID)
+
+
+FLAWS = [
+    {"cve": f"CVE-2024-{number}", "cvss": {"v3": {"score": score, "vector": REMOTE}}}
+    for number, score in ((1001, 5.3), (1002, 9.8), (1003, 7.5))
+]
+
+
+@pytest.mark.parametrize(
+    ("version", "severity", "words"),
+    [
+        ("1:9.2p1-2+deb12u3", 9.8, "which has mended CVE-2024-1002 and 1 more"),
+        ("1:9.2p1-2+deb12u4", 7.5, "which has mended CVE-2024-1003"),
+        ("1:9.2p1-2+deb12u5", 5.0, "an older one runs"),
+    ],
+)
+def test_a_replaced_program_inherits_the_worst_of_what_was_mended_meanwhile(
+    tmp_path: Path, version: str, severity: float, words: str
+) -> None:
+    """What is on disk is in order; what runs is not, until somebody restarts it."""
+    fixed = {
+        "CVE-2024-1001": "1:9.2p1-2+deb12u3",
+        "CVE-2024-1002": "1:9.2p1-2+deb12u3",
+        "CVE-2024-1003": "1:9.2p1-2+deb12u4",
+    }
+    said = {"distro": "debian", "release": "bookworm", "package": "openssh", "product": "openssh"}
+    knowledge = base(tmp_path / "base", FLAWS, [said | {"fixed": fixed}])
+    installed = Installed("debian:bookworm", "openssh", version, replaced=True)
+    ssh = Service("ssh", "OpenSSH", "9.2p1", probed=True)
+
+    def judged(package: Installed) -> list[Any]:
+        risk = calculate_risk_score(
+            22, "ssh", banner=ssh, package=package, knowledge=knowledge, now=NOW
+        )
+        return [f for f in risk["findings"] if f["finding"] == "RULE-STALE-BINARY"]
+
+    (stale,) = judged(installed)
+    assert (stale["severity"], stale["confidence"]) == (severity, 95)
+    assert words in stale["reasons"][0]
+    assert stale["reasons"][0].endswith("restart the service")
+    assert judged(replace(installed, replaced=False)) == []
