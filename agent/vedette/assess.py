@@ -13,6 +13,7 @@ from typing import Any
 
 from vedette import scripts
 from vedette.edges import nmap
+from vedette.edges.acceptances import Acceptance
 from vedette.edges.packages import Inventory
 from vedette.judging import Judge
 from vedette.risk.knowledge import Knowledge
@@ -22,7 +23,11 @@ Row = dict[str, Any]
 
 
 def of_report(
-    report: bytes, inventory: Inventory | None, knowledge: Knowledge, now: float
+    report: bytes,
+    inventory: Inventory | None,
+    knowledge: Knowledge,
+    now: float,
+    accepted: tuple[Acceptance, ...] = (),
 ) -> dict[str, list[Row]]:
     """Judge the open ports of an nmap XML report. Raises BadOutput if it is damaged."""
     hosts = nmap.read(report)
@@ -34,7 +39,7 @@ def of_report(
     }
     own = [host.address for host in hosts] if inventory else []
     release = inventory.release if inventory else ""
-    judge = Judge(knowledge, inventory, own, release, now)
+    judge = Judge(knowledge, inventory, own, release, now, accepted=accepted)
     proved = {key: proof for host in hosts for key, proof in scripts.of_host(host).items()}
     risks = judge.risks(services, proved)
     return _document((*key, services[key], risk) for key, risk in risks.items())

@@ -148,6 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     assess.add_argument(
         "--knowledge", type=Path, metavar="FILE", help="this base instead of the newest one here"
     )
+    assess.add_argument(
+        "--accepted", type=Path, metavar="FILE",
+        help="this list of accepted findings instead of the configuration's",
+    )  # fmt: skip
     cli_knowledge.add_to(
         commands.add_parser("knowledge", help="Make or show the base of vulnerabilities."), common
     )
@@ -353,32 +357,17 @@ def _scanned(settings: Any, options: Any) -> Any:
 
 
 def _assess(given: argparse.Namespace, settings: Any) -> int:
-    from vedette import assess, exports, terminal  # noqa: PLC0415
-    from vedette.edges import packages  # noqa: PLC0415
-    from vedette.risk.knowledge import Knowledge, open_newest  # noqa: PLC0415
+    from vedette import exports, terminal  # noqa: PLC0415
+    from vedette.errors import ConfigError  # noqa: PLC0415
 
     options = settings.jobs["scan"]
-    if given.nmap_xml is None:
-        if given.listeners is not None:
-            options = replace(options, listeners_file=given.listeners)
-        if given.knowledge is not None:
-            Knowledge(given.knowledge).close()  # who names one wants no other
-            options = replace(options, knowledge_file=given.knowledge, knowledge_sha256="")
-        document = assess.of_ports(_scanned(settings, options).ports)
-    else:
+    if given.accepted is not None:
         try:
-            report = given.nmap_xml.read_bytes()
-        except OSError as exc:
-            print(f"vedette: {given.nmap_xml}: {exc.strerror}", file=sys.stderr)
-            return EX_FAILED
-        inventory = packages.read(given.listeners) if given.listeners else None
-        if given.knowledge is not None:
-            base = Knowledge(given.knowledge)
-        else:
-            base, problems = open_newest([options.knowledge_file], options.knowledge_sha256)
-            for problem in problems:
-                print(f"vedette: {problem}", file=sys.stderr)
-        document = assess.of_report(report, inventory, base, time.time())
+            options = replace(options, accepted_findings_file=given.accepted)
+        except ValueError as exc:
+            raise ConfigError([str(exc)]) from exc
+    judge = _assess_this_host if given.nmap_xml is None else _assess_report
+    document = judge(given, settings, options)
     if given.format == "table":
         terminal.print_findings(document)
         return 0
@@ -389,6 +378,40 @@ def _assess(given: argparse.Namespace, settings: Any) -> int:
         made = exports.cyclonedx(document, time.time())
     print(json.dumps(made, indent=2))
     return 0
+
+
+def _assess_this_host(given: argparse.Namespace, settings: Any, options: Any) -> Any:
+    from vedette import assess  # noqa: PLC0415
+    from vedette.risk.knowledge import Knowledge  # noqa: PLC0415
+
+    if given.listeners is not None:
+        options = replace(options, listeners_file=given.listeners)
+    if given.knowledge is not None:
+        Knowledge(given.knowledge).close()  # who names one wants no other
+        options = replace(options, knowledge_file=given.knowledge, knowledge_sha256="")
+    return assess.of_ports(_scanned(settings, options).ports)
+
+
+def _assess_report(given: argparse.Namespace, _: Any, options: Any) -> Any:
+    from vedette import assess  # noqa: PLC0415
+    from vedette.edges import acceptances, packages  # noqa: PLC0415
+    from vedette.errors import NotReady  # noqa: PLC0415
+    from vedette.risk.knowledge import Knowledge, open_newest  # noqa: PLC0415
+
+    listed = options.accepted_findings_file
+    accepted = acceptances.read(listed) if listed else ()
+    try:
+        report = given.nmap_xml.read_bytes()
+    except OSError as exc:
+        raise NotReady(f"{given.nmap_xml}: {exc.strerror}") from exc
+    inventory = packages.read(given.listeners) if given.listeners else None
+    if given.knowledge is not None:
+        base = Knowledge(given.knowledge)
+    else:
+        base, problems = open_newest([options.knowledge_file], options.knowledge_sha256)
+        for problem in problems:
+            print(f"vedette: {problem}", file=sys.stderr)
+    return assess.of_report(report, inventory, base, time.time(), accepted)
 
 
 def _check_config(given: argparse.Namespace, settings: Any) -> int:

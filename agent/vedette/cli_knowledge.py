@@ -114,7 +114,9 @@ def _write(given: argparse.Namespace, output: Path) -> None:
     from vedette.knowledge import build  # noqa: PLC0415 - as above
 
     found = _gather(given)
-    digest = build.write(found, output, time.time())
+    # https://reproducible-builds.org/specs/source-date-epoch/
+    date = os.environ.get("SOURCE_DATE_EPOCH", "")
+    digest = build.write(found, output, float(date) if date.isdecimal() else time.time())
     for problem in found.skipped[:_SHOWN_PROBLEMS]:
         print(f"vedette: skipped {_printable(problem)}", file=sys.stderr)
     if len(found.skipped) > _SHOWN_PROBLEMS:

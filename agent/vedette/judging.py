@@ -74,7 +74,7 @@ class Judge:
         exposure = score.exposure_of(address)
         if entry and entry.address is None and exposure == "loopback":
             # It was asked on loopback, but listens everywhere.
-            public = any(address.is_global for address in self.own)
+            public = any(score.exposure_of(address) == "public" for address in self.own)
             exposure = "public" if public else "private"
         return score.calculate_risk_score(
             number,

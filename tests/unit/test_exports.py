@@ -13,7 +13,7 @@ from vedette.judging import Judge
 from vedette.risk import match
 from vedette.scanned import Address, Port, Service
 
-HERE: Address = IPv4Address("192.0.2.10")
+HERE: Address = IPv4Address("10.0.0.10")
 NOW = 1_795_000_000.0
 
 
@@ -60,7 +60,7 @@ def test_sarif_has_each_finding_with_its_place() -> None:
         }
     ]
     place = results["CVE-2021-41773"]["locations"][0]["logicalLocations"][0]
-    assert place["fullyQualifiedName"] == "192.0.2.10 tcp/80"
+    assert place["fullyQualifiedName"] == "10.0.0.10 tcp/80"
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == set(results)
 
 
@@ -80,7 +80,7 @@ def test_cyclonedx_says_of_each_whether_the_service_has_it() -> None:
     assert analyses["CVE-2024-38472"]["justification"] == "requires_environment"
     assert analyses["RULE-FTP-ANONYMOUS"]["response"] == ["will_not_fix"]
     named = {one["bom-ref"]: (one["name"], one.get("version")) for one in made["components"]}
-    assert named["192.0.2.10 tcp/80"] == ("Apache httpd", "2.4.49")
+    assert named["10.0.0.10 tcp/80"] == ("Apache httpd", "2.4.49")
     assert {a["ref"] for one in made["vulnerabilities"] for a in one["affects"]} <= set(named)
 
 

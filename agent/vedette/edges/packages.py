@@ -21,7 +21,9 @@ MAX_AGE_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One listening socket. address: None for all. package: None where none owns the program.
+    """One listening socket. address: None for all, of this version of IP, 0 if that is not known.
+
+    package: None where none owns the program.
 
     own_build: whether the program is known, and belongs to no package.
     """
@@ -33,6 +35,7 @@ class Entry:
     executable: str
     package: Installed | None
     own_build: bool
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,10 @@ class Inventory:
     def behind(self, address: Address, transport: str, port: int) -> Entry | None:
         """Return what listens there: on this very address, else on all of them."""
         here = [one for one in self.listeners if (one.transport, one.port) == (transport, port)]
-        for wanted in (address, None):
-            for one in here:
-                if one.address == wanted:
-                    return one
-        return None
+        # One of IPv6 answers on IPv4, too, unless there is one of IPv4.
+        everywhere = [one for one in here if one.address is None]
+        everywhere.sort(key=lambda one: one.version not in {0, address.version})
+        return next((one for one in here if one.address == address), next(iter(everywhere), None))
 
 
 def read(path: Path) -> Inventory:
@@ -113,14 +115,16 @@ def _release(where: Mapping[str, Any]) -> str:
 
 
 def _entry(row: Mapping[str, Any], release: str) -> Entry:
-    name = row.get("source_package") or row.get("package") or ""
+    # docker-proxy holds the port for a program of which nothing is known.
+    foreign = row.get("process") == "docker-proxy"
+    name = "" if foreign else row.get("source_package") or row.get("package") or ""
     version = row.get("version") or ""
     where = _release(row) or release  # that of a container, else the host's
     executable = str(row.get("executable") or "")
     text = str(row["address"]).partition("%")[0].strip("[]")
     address = None if text in {"", "*"} else ip_address(text)
     package = None
-    if name and version and where:
+    if name and version:
         package = Installed(
             where, str(name), str(version), replaced=bool(row.get("stale_executable"))
         )
@@ -132,5 +136,9 @@ def _entry(row: Mapping[str, Any], release: str) -> Entry:
         executable=executable,
         package=package,
         # Of what an interpreter runs nothing is known where the inventory names no script.
-        own_build=bool(executable) and not name and executable != row.get("interpreter"),
+        own_build=bool(executable)
+        and not name
+        and not foreign
+        and executable != row.get("interpreter"),
+        version=0 if address is None else address.version,
     )

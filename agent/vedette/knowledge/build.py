@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,15 @@ _CLIENT_SIDE = frozenset(
     )
 )  # fmt: skip
 _DISPUTED = frozenset({"CVE-2019-9193"})
+# Ranges that a source has wrong: {CVE: (product, source, what holds)}. Bitnami gives one bound for
+# Jenkins' weekly and long-term releases: https://www.jenkins.io/security/advisory/2024-01-24/
+_WRONG: Mapping[str, tuple[str, str, Sequence[Mapping[str, str]]]] = {
+    "CVE-2024-23897": ("jenkins", "bitnami", ({"vee": "2.426.3"}, {"vee": "2.442"})),
+    "CVE-2024-23898": (
+        "jenkins", "bitnami",
+        ({"vsi": "2.222.1", "vee": "2.426.3"}, {"vsi": "2.217", "vee": "2.442"}),
+    ),
+}  # fmt: skip
 
 
 def write(records: Records, output: Path, built_at: float) -> str:
@@ -64,8 +73,8 @@ def _fill(db: sqlite3.Connection, records: Records, built_at: float) -> None:
     numbers = _products(db, records)
     known = set()
     for name in sorted(records.cves):
-        record = records.cves[name]
         try:
+            record = _corrected(records.cves[name])
             json.dumps(record, ensure_ascii=False).encode()  # SQLite takes no surrogates
             rows = list(_ranges(record, numbers))
             good = list(_good(record, numbers))
@@ -78,6 +87,17 @@ def _fill(db: sqlite3.Connection, records: Records, built_at: float) -> None:
         db.executemany("INSERT OR IGNORE INTO good VALUES (?, ?, ?)", good)
         known.add(name)
     _packages(db, records, numbers, known)
+
+
+def _corrected(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    if record["cve"] not in _WRONG:
+        return record
+    product, source, right = _WRONG[record["cve"]]
+    kept = [part for part in record["affected"] if (part["p"], part["src"]) != (product, source)]
+    return {
+        **record,
+        "affected": [*kept, *({"p": product, "src": product, **one} for one in right)],
+    }
 
 
 def _plain(text: str) -> str:

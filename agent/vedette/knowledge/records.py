@@ -161,7 +161,9 @@ def _read_file(records: Records, path: Path) -> None:
             records.skipped.append(f"{path.name}: record {what or where}: {exc!r}")
     if count == 0:
         raise KnowledgeError(f"{path}: no record in it can be read")
-    records.sources[path.stem] = (_date(path), count)
+    # The same file in two directories, such as the distributions' fixes, is one source.
+    date, before = records.sources.get(path.stem, ("", 0))
+    records.sources[path.stem] = (max(date, _date(path)), before + count)
 
 
 def load(path: Path) -> Any:

@@ -61,8 +61,10 @@ _BUILD = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _BUILDS.
 
 # OpenSSH prints "9.2p1 Debian 2+deb12u3"; the package is 1:9.2p1-2+deb12u3.
 _OPENSSH_REVISION = re.compile(r"(\S+) (Debian|Ubuntu)[ -]([\w.+~]+)$", re.IGNORECASE)
-# The databases print their package's whole version: 8.0.32-0ubuntu0.22.04.2.
-_WHOLE_VERSION = re.compile(r"(\d[\d.]*)-(?:MariaDB-)?(\d[\w.]*(?:ubuntu[\w.]+|[+~]deb\d+u\d+))")
+# The databases and BIND print their package's whole version: 8.0.32-0ubuntu0.22.04.2.
+_WHOLE_VERSION = re.compile(
+    r"^(?:5\.5\.5-)?(\d[\w.+]*(?:-P\d+)?)-(?:MariaDB-)?(\d[\w.]*(?:ubuntu[\w.]+|[+~]deb\d+u\d+))"
+)
 _REVISION_DEBIAN = re.compile(r"[+~]deb(\d+)u?")
 _REVISION_UBUNTU = re.compile(r"ubuntu\d+\.(\d\d\.\d\d)\.")
 _MARIADB = re.compile(r"^(?:5\.5\.5-)?(\d[\d.]*)-MariaDB", re.IGNORECASE)
@@ -71,6 +73,13 @@ _COMPONENT = re.compile(r"\b([A-Za-z][A-Za-z_]{2,30})/(\d[\w.+~-]*)")
 _CPE = re.compile(r"cpe:/a:((?:[^:\\]|\\.)+):((?:[^:\\]|\\.)+)")
 _ESCAPE = re.compile(r"\\(.)")
 _EXTRA_NAMES = {"openssl": "openssl", "gnutls": "gnutls", "mod_jk": "ghostcat_ajp"}
+# Packages that a project builds itself, for a distribution whose fixes are not theirs: PostgreSQL's
+# 15.4-1.pgdg120+1, MariaDB's 1:10.11.4+maria~deb12, nginx' 1.24.0-1~bookworm, Redis' 6:7.0.11-1rl1~
+_OF_THE_PROJECT = re.compile(
+    r"\.pgdg\d|\+maria~|-\d+(?:rl\d+)?~(?:"
+    + "|".join((*DEBIAN.values(), *UBUNTU.values()))
+    + r")\d*$"
+)
 # Its version is that of the connector, not of the server.
 _NO_VERSION = re.compile(r"Coyote", re.IGNORECASE)
 
@@ -83,6 +92,11 @@ def identify(
     banner: what answered a probe; nothing else may be passed.
     """
     of_banner = _from_banner(knowledge, banner)
+    if package is not None and _OF_THE_PROJECT.search(package.version):
+        if product := product_of(knowledge, package):
+            yield Identity(product, upstream(package.version))
+            return
+        package = None
     if package is not None and (product := product_of(knowledge, package)):
         running = package
         if package.replaced and of_banner and of_banner.package:
@@ -150,7 +164,11 @@ def _from_banner(knowledge: Knowledge, banner: Service) -> Identity | None:
 
 def _clean(version: str, product: str) -> str:
     """Return the upstream version in a banner's, "" if there is none that can be compared."""
-    named = re.sub(r"[ (]+(Debian|Ubuntu|Raspbian|FreeBSD)\b.*$", "", version, flags=re.IGNORECASE)
+    # 9.18.24-1-Debian, 4.17.12-Debian, 9.16.1-Ubuntu, 7.9p1 Raspbian 10+deb10u2
+    named = re.sub(
+        r"(-\d[\w.+~]*)?[ (-]+(Debian|Ubuntu|Raspbian|FreeBSD)\b.*$", "", version,
+        flags=re.IGNORECASE,
+    )  # fmt: skip
     if product in {"mysql", "mariadb"}:  # 5.7.33-log, 8.0.32-0ubuntu0.22.04.2
         named = re.sub(r"^(\d[\d.]*)-.*$", r"\1", named)
     named = _PREFIX.sub("", named)
@@ -191,8 +209,8 @@ def _revision(banner: Service) -> Installed | None:
         else:
             release = ""
         if release:
-            spoken = f"{banner.version} {banner.product}".lower()
-            name = "mariadb" if "mariadb" in spoken else "mysql"
+            spoken = f"{banner.product} {banner.version}".lower()
+            name = "mariadb" if "mariadb" in spoken else banner.product.lower().split(" ")[-1]
             return Installed(release, name, f"{version}-{revision}")
     return None
 

@@ -83,12 +83,16 @@ class Cve:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A version lies in a range of this CVE. platforms: it is affected on one of these only."""
+    """A version lies in a range of this CVE. platforms: it is affected on one of these only.
+
+    upper: its upper bound, "" if it has none.
+    """
 
     cve: Cve
     certain: bool
     platforms: tuple[str, ...]
     fixed_in: str
+    upper: str
     bounds: str
 
 
@@ -234,8 +238,19 @@ class Knowledge:
                 bool(certain) and not (own and versions.branch(version) != versions.branch(own)),
                 tuple((needs or "").split()),
                 hi_text if hi_text and not hi_in else "",
+                hi_text or "",
                 _bounds(lo_text, lo_in, hi_text, hi_in, exact),
             )
+
+    def upper_bounds(self, product: str) -> Mapping[str, list[str]]:
+        """Return the upper bounds of all ranges of a product, by CVE."""
+        bounds: dict[str, list[str]] = {}
+        for cve, text in self._db.execute(
+            "SELECT cve, hi_text FROM range WHERE product = ? AND hi_text IS NOT NULL",
+            (self._numbers.get(product),),
+        ):
+            bounds.setdefault(name_of(cve), []).append(text)
+        return bounds
 
     def good(self, product: str, cve: str) -> tuple[str, ...]:
         """Return the first fixed version of each branch, where the project tells them."""

@@ -5,7 +5,7 @@ otherwise, and say "possible" where a distribution may have mended it under the 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -92,13 +92,13 @@ def _judge(
     if one.package and packages:
         yield from _by_distribution(knowledge, one, one.package, packages, candidates)
         return
-    confidence, why = _upstream_confidence(knowledge, one, host_release, own_build=own_build)
+    sure = _upstream_confidence(knowledge, one, host_release, own_build=own_build)
     for cve, matches in candidates.items():
         reason = _excused(knowledge, one, cve, matches)
         if reason:
             yield Suppressed(cve, reason)
         else:
-            yield _by_upstream(one, cve, matches, confidence, why)
+            yield _by_upstream(knowledge, one, cve, matches, sure)
 
 
 def _candidates(knowledge: Knowledge, one: Identity) -> Mapping[Cve, list[Match]]:
@@ -106,15 +106,32 @@ def _candidates(knowledge: Knowledge, one: Identity) -> Mapping[Cve, list[Match]
     found: dict[Cve, list[Match]] = {}
     if one.version and versions.usable(one.version):
         for match in knowledge.matches(one.product, one.version):
-            if one.product != "jenkins" or _same_track(one.version, match):
-                found.setdefault(match.cve, []).append(match)
-    return found
+            found.setdefault(match.cve, []).append(match)
+    return _on_track(knowledge, one.version, found) if one.product == "jenkins" else found
 
 
-def _same_track(version: str, match: Match) -> bool:
-    """Jenkins counts its weekly (2.442) and its long-term releases (2.426.3) separately."""
-    last = match.bounds.rpartition(" ")[2]
-    return not last[:1].isdigit() or last.count(".") == version.count(".")
+def _on_track(
+    knowledge: Knowledge, version: str, found: Mapping[Cve, list[Match]]
+) -> dict[Cve, list[Match]]:
+    """Keep what is said of this track of Jenkins: weekly (2.442) or long-term releases (2.426.3).
+
+    Both are mended under numbers of their own. Where only the other track's is told, this one may
+    have been mended before.
+    """
+    here, kept = versions.key(version), {}
+    told = knowledge.upper_bounds("jenkins") if found else {}
+    for cve, matches in found.items():
+        own = [one for one in matches if not one.upper or _track(one.upper) == _track(version)]
+        bounds = [one for one in told.get(cve.name, ()) if _track(one) == _track(version)]
+        if own or any(versions.key(bound) > here for bound in bounds):
+            kept[cve] = own or matches
+        elif not bounds:
+            kept[cve] = [replace(match, certain=False) for match in matches]
+    return kept
+
+
+def _track(version: str) -> int:
+    return versions.canonical(version).count(".")  # 2.276.0 is the weekly 2.276
 
 
 # ---- the distribution knows ----
@@ -169,7 +186,7 @@ def _by_distribution(
         if not found and not fixes:
             found = _excused(knowledge, one, cve, matches)
         if not found:
-            yield _by_fixes(one, package, cve, fixes, matches)
+            yield _by_fixes(knowledge, one, cve, fixes, matches)
         elif matches:  # else nothing but the distribution ever spoke of it
             yield Suppressed(cve, found)
 
@@ -199,8 +216,14 @@ def _excused_by_distribution(
 
 
 def _by_fixes(
-    one: Identity, package: Installed, cve: Cve, fixes: Sequence[Fix], matches: Sequence[Match]
+    knowledge: Knowledge,
+    one: Identity,
+    cve: Cve,
+    fixes: Sequence[Fix],
+    matches: Sequence[Match],
 ) -> Affected:
+    package = one.package
+    assert package is not None  # noqa: S101 - as in _packages
     where = f"{package.name} {package.version} of {package.release}"
     # The tracker's word before the changelog's.
     ordered = sorted(fixes, key=lambda fix: (fix.state != "fixed", fix.source == "changelog"))
@@ -211,7 +234,7 @@ def _by_fixes(
         if fix.state == "open":
             return _affected(cve, sure, f"{where}: no fix yet ({fix.word})", "", package)
     why = f"{where}: {_undecided(fixes, matches)}"
-    return Affected(cve, UNKNOWN_BUILD, why, _fixed_in(matches))
+    return Affected(cve, UNKNOWN_BUILD, why, _fixed_in(knowledge, one, cve, matches))
 
 
 def _undecided(fixes: Sequence[Fix], matches: Sequence[Match]) -> str:
@@ -254,7 +277,7 @@ def _upstream_confidence(
     """Say how sure a range makes, for a program that may or may not be a distribution's build."""
     version = f"{one.product} {one.version}"
     if one.package is not None:
-        label = f"{one.package.name} {one.package.version} of {one.package.release}"
+        label = f"{one.package.name} {one.package.version} of {one.package.release or 'unknown'}"
         return UNKNOWN_BUILD, f"{label}: nothing is known of this distribution's fixes"
     if one.secondary:
         sure = UNKNOWN_BUILD if one.build else COMPONENT
@@ -283,10 +306,16 @@ _SEVERAL_PROGRAMS = {
 
 
 def _by_upstream(
-    one: Identity, cve: Cve, matches: list[Match], confidence: int, why: str
+    knowledge: Knowledge,
+    one: Identity,
+    cve: Cve,
+    matches: list[Match],
+    sure: tuple[int, str],
 ) -> Affected:
+    confidence, why = sure
     # The strongest statement counts.
     best = max(matches, key=lambda match: (match.certain, not _foreign(match, windows=one.windows)))
+    fixed_in = _fixed_in(knowledge, one, cve, matches)
     if not best.certain:
         confidence, why = min(confidence, UNKNOWN_BUILD), f"{why}; its range is vague"
     elif one.product in _SEVERAL_PROGRAMS:
@@ -300,11 +329,17 @@ def _by_upstream(
         why = f"{why}; only on {', '.join(best.platforms[:2])}"
     elif "client_side" in cve.flags:
         confidence, why = min(confidence, UNKNOWN_BUILD), f"{why}; in its client, not in the server"
-    return Affected(cve, confidence, f"{why}; affected: {best.bounds}", _fixed_in(matches))
+    return Affected(cve, confidence, f"{why}; affected: {best.bounds}", fixed_in)
 
 
-def _fixed_in(matches: Iterable[Match]) -> str:
-    return max((match.fixed_in for match in matches), key=versions.key, default="")
+def _fixed_in(knowledge: Knowledge, one: Identity, cve: Cve, matches: Sequence[Match]) -> str:
+    """Return where to upgrade to: within the branch, if that is enough, else the least step."""
+    version = one.version
+    here = versions.key(version)
+    good = {known for known in knowledge.good(one.product, cve.name) if versions.key(known) > here}
+    told = sorted(good or {match.fixed_in for match in matches if match.fixed_in}, key=versions.key)
+    within = [one for one in told if version and versions.branch(one) == versions.branch(version)]
+    return within[-1] if within else (told or [""])[0]
 
 
 # ---- what excuses a service, whoever decides ----

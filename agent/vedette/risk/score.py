@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any, Literal
 
 from vedette.evidence import Evidence
@@ -40,11 +40,20 @@ _NEW_DAYS = 30
 NEXT_UPGRADE = 9999  # days: there is no deadline but that
 
 
+# RFC 5737 and RFC 3849: nobody has them, and in every example they stand for public addresses.
+_DOCUMENTATION = tuple(
+    map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
+)
+
+
 def exposure_of(address: IPv4Address | IPv6Address) -> Exposure:
     """Say from where an address can be reached, by the address alone."""
+    if address.version == 6 and (within := address.ipv4_mapped):  # noqa: PLR2004 - IPv6
+        address = within
     if address.is_loopback:
         return "loopback"
-    return "public" if address.is_global else "private"
+    exemplary = any(address in network for network in _DOCUMENTATION)
+    return "public" if address.is_global or exemplary else "private"
 
 
 def level_of(score: float) -> str:

@@ -18,6 +18,7 @@ _MOST_DIGITS = 1000  # compared, of the numbers of package versions, which dates
 _USABLE = re.compile(r"\d[\w.+~-]*", re.ASCII)
 _TOKEN = re.compile(r"\d+|[a-z]+")
 _PORTABLE = re.compile(r"(?<=\d)p\d+$")
+_PREFIX = re.compile(r"^(?:release|version|v)[ ._-]?(?=\d)")  # RELEASE.2023-03-20T20-16-18Z, v1.2
 
 # Before the release that they lead to, in this order; `m` is a milestone only before a number.
 _PRE_RELEASES = (
@@ -42,7 +43,8 @@ def _tokens(version: str) -> list[str]:
 
     Dropping these, instead of reading a missing part as 0, is what keeps the order transitive.
     """
-    _, _, rest = version.lower().rpartition(":") if version[:1].isdigit() else ("", "", version)
+    _, _, rest = version.rpartition(":") if version[:1].isdigit() else ("", "", version)
+    rest = _PREFIX.sub("", rest.lower())
     parts = [part.lstrip("0") or "0" if part.isdigit() else part for part in _TOKEN.findall(rest)]
     kept: list[str] = []
     for part in [*parts, ""]:  # "": the end

@@ -139,8 +139,8 @@ def test_a_snapshot_tells_all_that_the_run_has_learnt() -> None:
     run.first_seen = {SSH_KEY: 1_790_000_000.0, FTP_KEY: 1_790_000_000.0}
 
     assert scan.build(run, {}, settled=True) == scan_of(
-        port(V4, 22, SSH, process="sshd"),
-        port(V4, 2121, GUESSED_FTP),
+        port(V4, 22, SSH, process="sshd", exposure="public"),
+        port(V4, 2121, GUESSED_FTP, exposure="public"),
         details={
             "192.0.2.10 tcp/22": memory(SSH).as_detail(),
             "192.0.2.10 tcp/2121": memory(GUESSED_FTP).as_detail(),

@@ -66,6 +66,16 @@ def test_later_directories_add_to_earlier_ones(tmp_path: Path) -> None:
     assert (added.cve.severity, added.cve.published) == (9.8, "2021-10-05")
 
 
+def test_a_file_in_two_directories_is_counted_once_with_all_it_holds(tmp_path: Path) -> None:
+    """Both have their records in the base; only one of them has a date."""
+    row = {"distro": "debian", "package": "apache2", "product": "apache", "src": "dsa"}
+    one = write(tmp_path / "one", products=[PRODUCT], manifest={"data_date": "2026-11-22"},
+                distro_fixes=[row | {"release": "bookworm"}])  # fmt: skip
+    two = write(tmp_path / "two", distro_fixes=[row | {"release": release} for release in "ab"])
+
+    assert records.read([one, two]).sources["distro_fixes"] == ("2026-11-22", 3)
+
+
 @pytest.mark.parametrize(
     "broken",
     [{"cve": "CVE-1", "affected": []}, {"affected": []}, {"cve": None}, "text", [], 7,

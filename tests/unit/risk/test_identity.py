@@ -44,6 +44,17 @@ def told(banner: Service) -> tuple[str, str, str, str]:
         ),
         (service("nginx", "1.18.0", "Ubuntu"), ("nginx", "1.18.0", "", "ubuntu")),
         (service("nginx"), ("nginx", "", "", "")),
+        (
+            service("ISC BIND", "9.18.28-1~deb12u2-Debian"),
+            ("bind", "9.18.28", "debian:bookworm bind 9.18.28-1~deb12u2", "debian"),
+        ),
+        (
+            service("ISC BIND", "9.11.5-P4-5.1+deb10u9-Debian"),
+            ("bind", "9.11.5-P4", "debian:buster bind 9.11.5-P4-5.1+deb10u9", "debian"),
+        ),
+        (service("ISC BIND", "9.18.24-1-Debian"), ("bind", "9.18.24", "", "debian")),
+        (service("ISC BIND", "9.16.1-Ubuntu"), ("bind", "9.16.1", "", "ubuntu")),
+        (service("ISC BIND", "9.11.4-P2"), ("bind", "9.11.4-P2", "", "")),
         (service("Apache httpd", "2.4.57", "(Debian)"), ("apache", "2.4.57", "", "debian")),
         (
             service("Apache httpd", "2.4.37", "(Rocky Linux) OpenSSL/1.1.1k"),

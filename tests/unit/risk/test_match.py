@@ -203,6 +203,93 @@ def test_jenkins_counts_two_kinds_of_releases(tmp_path: Path) -> None:
     assert verdict(knowledge, service("Jenkins", "2.441")) == {"CVE-2024-23897": 80}
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.275", 80), ("2.276", None), ("2.263.2", 30),  # 2.276.0 is a weekly release
+        ("2.300", 80), ("2.303.2", 80), ("2.303.3", None), ("2.310", 80), ("2.318", None),
+    ],
+)  # fmt: skip
+def test_the_bound_of_one_kind_of_jenkins_is_not_sure_of_the_other(
+    tmp_path: Path, version: str, expected: int | None
+) -> None:
+    """Unless the other has a bound of its own, which is higher."""
+    weekly = record("CVE-2021-21615", "jenkins", vee="2.276.0")
+    both = {
+        "cve": "CVE-2021-21685",
+        "affected": [
+            {"p": "jenkins", "vee": "2.303.3", "src": "nvd"},
+            {"p": "jenkins", "vsi": "2.304", "vee": "2.318", "src": "nvd"},
+        ],
+    }
+    knowledge = base(tmp_path / "base", [weekly if version < "2.3" else both])
+
+    assert list(verdict(knowledge, service("Jenkins", version)).values()) == [
+        confidence for confidence in (expected,) if confidence
+    ]
+
+
+def test_where_a_source_is_known_to_be_wrong_the_projects_word_holds(tmp_path: Path) -> None:
+    """Bitnami gives one bound, 2.452.1, for what Jenkins mended in 2.426.3 and in 2.442."""
+    flaw = {
+        "cve": "CVE-2024-23897",
+        "affected": [{"p": "jenkins", "vee": "2.452.1", "src": "bitnami"}],
+    }
+    knowledge = base(tmp_path / "base", [flaw])
+    found = {
+        version: verdict(knowledge, service("Jenkins", version))
+        for version in ("2.426.2", "2.426.3", "2.440.1", "2.441", "2.442", "2.451")
+    }
+
+    assert [version for version, said in found.items() if said] == ["2.426.2", "2.441"]
+
+
+@pytest.mark.parametrize(
+    ("version", "fixed_in"), [("8.0.36", "8.0.38"), ("8.3.0", "8.4.1"), ("5.7.40", "8.0.38")]
+)
+def test_the_fix_is_named_that_is_the_least_step(
+    tmp_path: Path, version: str, fixed_in: str
+) -> None:
+    """Within the branch, if it has one; not the newest branch's."""
+    flaw = {
+        "cve": "CVE-2024-21179",
+        "affected": [
+            {"p": "mysql", "vee": "8.0.38", "src": "nvd"},
+            {"p": "mysql", "vsi": "8.1", "vee": "8.4.1", "src": "nvd"},
+        ],
+    }
+    knowledge = base(tmp_path / "base", [flaw])
+    (found,) = match.assess(knowledge, service("MySQL", version)).affected
+
+    assert found.fixed_in == fixed_in
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("1.24.0-1~bookworm", 80), ("1.24.0-1~bookworm1", 80), ("1.22.1-9+deb12u1", 30),
+        ("1.24.0-1~bpo12+1", 30), ("1.24.0-1.pgdg120+1", 80), ("1:1.24.0+maria~deb12", 80),
+        ("6:1.24.0-1rl1~bookworm1", 80), ("1.24.0-1ubuntu1~jammy1~ppa", 30),
+    ],
+)  # fmt: skip
+def test_a_package_that_the_project_built_has_none_of_the_distributions_fixes(
+    tmp_path: Path, version: str, expected: int
+) -> None:
+    """nginx.org's 1.24.0-1~bookworm sorts after each fix of Debian's 1.22.1-9, and has none."""
+    flaw = record("CVE-2023-44487", "nginx", vee="1.25.3")
+    knowledge = base(tmp_path / "base", [flaw])
+
+    assert verdict(knowledge, Service(), package(version, "nginx")) == {"CVE-2023-44487": expected}
+
+
+def test_a_package_of_an_unknown_release_is_never_sure(tmp_path: Path) -> None:
+    """Some distribution built it, with fixes of its own or without."""
+    flaw = record("CVE-2023-44487", "nginx", vee="1.25.3")
+    knowledge = base(tmp_path / "base", [flaw])
+
+    assert verdict(knowledge, Service(), package("1.22.1-9", "nginx", "")) == {"CVE-2023-44487": 30}
+
+
 def test_what_the_project_disputes_is_left_out(tmp_path: Path) -> None:
     """Unless it is used in the wild."""
     flaw = record("CVE-2099-10002", "nginx", vee="2.0") | {"disputed": True}
@@ -325,10 +412,13 @@ def test_minios_versions_are_points_in_time(tmp_path: Path) -> None:
     }
     knowledge = base(tmp_path / "base", [flaw])
 
+    prefixed = {"p": "minio", "vee": "release.2023-03-20t20-16-18z", "src": "nvd"}
+    likewise = base(tmp_path / "other", [{**flaw, "affected": [prefixed]}])
     old, new = (service("MinIO", f"RELEASE.2023-03-{day}-16-18Z") for day in ("13T19", "20T20"))
 
-    assert verdict(knowledge, old) == {"CVE-2023-28432": 80}
-    assert verdict(knowledge, new) == {}
+    for one in (knowledge, likewise):
+        assert verdict(one, old) == {"CVE-2023-28432": 80}
+        assert verdict(one, new) == {}
 
 
 def test_a_package_built_again_for_a_release_has_all_of_the_original(tmp_path: Path) -> None:

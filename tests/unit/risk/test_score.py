@@ -140,7 +140,11 @@ def test_levels_are_those_of_cvss(score: float, level: str) -> None:
         ("10.0.0.1", "private"), ("192.168.1.1", "private"), ("172.31.255.255", "private"),
         ("169.254.1.1", "private"), ("100.64.0.1", "private"), ("fd00::1", "private"),
         ("fe80::1", "private"), ("8.8.8.8", "public"), ("172.32.0.1", "public"),
-        ("2606:4700::1111", "public"),
+        ("2606:4700::1111", "public"), ("::ffff:127.0.0.1", "loopback"),
+        ("::ffff:8.8.8.8", "public"), ("::ffff:10.0.0.1", "private"),
+        # Those of examples, where they are what the internet can reach.
+        ("192.0.2.1", "public"), ("198.51.100.1", "public"), ("203.0.113.5", "public"),
+        ("2001:db8::1", "public"),
     ],
 )  # fmt: skip
 def test_exposure_is_told_by_the_address(address: str, exposure: str) -> None:
