@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from vedette.evidence import Certificate, Evidence, Proof, Script, proved, refuted
+from vedette.job import clean
 from vedette.scanned import Service
 
 # Percent: as for all that a banner tells; and where it leaves a question.
@@ -64,6 +65,7 @@ def of_banner(service: Service) -> Evidence:
 
 # ---- certificates ----
 
+_NAME_LIMIT = 160  # characters of a subject or an issuer: whoever made them chose how many
 _NAMES = ("commonName", "organizationName", "organizationalUnitName", "localityName",
           "stateOrProvinceName", "countryName")  # fmt: skip
 
@@ -99,7 +101,7 @@ def _name(script: Script, part: str) -> str:
     found = _all(script, part)
     known = dict(reversed(found))
     ordered = [known[name] for name in _NAMES if name in known]
-    return ", ".join(ordered or [text for _, text in found])
+    return clean(", ".join(ordered or [text for _, text in found]), _NAME_LIMIT)
 
 
 def _utc(text: str) -> float | None:

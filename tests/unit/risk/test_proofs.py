@@ -136,6 +136,16 @@ def test_a_certificate_is_read_in_utc() -> None:
     )
 
 
+def test_a_subject_is_one_short_line() -> None:
+    """A certificate may name itself at any length; history, page and JSON have it all."""
+    values = tuple((f"subject/{number}", "x" * 200) for number in range(2000))
+    made = (*values, ("validity/notAfter", "2027-01-01T00:00:00"))
+    evidence = proofs.of_script(Script("ssl-cert", "x", made), "tcp", "https")
+
+    assert evidence.certificate is not None
+    assert len(evidence.certificate.subject) == 160
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
