@@ -190,10 +190,17 @@ def _answer(name: str, key: Key, *, tls: bool) -> Evidence:
         spoken = tls_hello.spoken(address, number, seconds=_ANSWER_SECONDS)
         return Evidence(tuple(proofs.tls(spoken.protocols, complete=spoken.complete)))
     question = questions.BY_ID[name]
-    answer = asking.ask(
-        address, number, question.request, question.enough, tls=tls, seconds=_ANSWER_SECONDS
-    )
-    return question.proves(answer.data, wants_certificate=answer.wants_certificate)
+
+    def answer(*, tls: bool) -> asking.Answer:
+        return asking.ask(
+            address, number, question.request, question.enough, tls=tls, seconds=_ANSWER_SECONDS
+        )
+
+    told = answer(tls=tls)
+    hung_up = told.answered and not told.data
+    if not tls and (hung_up or questions.wants_tls(told.data)):
+        told = answer(tls=True)
+    return question.proves(told.data, wants_certificate=told.wants_certificate)
 
 
 def script_options(

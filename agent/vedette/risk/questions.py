@@ -53,6 +53,18 @@ class Question:
         return Evidence()
 
 
+# A TLS alert; or the words of Go's server and of nginx.
+_WANTS_TLS = re.compile(rb"\A\x15\x03|HTTP request to an HTTPS server|sent to HTTPS port")
+
+
+def wants_tls(data: bytes) -> bool:
+    """Whether a service that was asked in plain text speaks TLS.
+
+    Version detection does not find that out where a certificate of the client is wanted.
+    """
+    return bool(_WANTS_TLS.search(data))
+
+
 def _http(method: str, path: str, body: str = "") -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "User-Agent: vedette", "Accept: */*"]
     if body:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.risk.questions import BY_ID, QUESTIONS
+from vedette.risk.questions import BY_ID, QUESTIONS, wants_tls
 from vedette.scanned import Service
 
 OK, JSON = b"HTTP/1.1 200 OK\r\n", b"Content-Type: application/json\r\n\r\n"
@@ -107,3 +107,20 @@ def test_any_answer_is_read(start: bytes, end: bytes) -> None:
     for one in QUESTIONS:
         one.proves(start + end)
         one.enough.search(end + start)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\x15\x03\x01\x00\x02\x02\x46", True),
+        (
+            b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            True,
+        ),
+        (OK, False),
+        (b"", False),
+    ],
+)
+def test_who_wants_tls_says_so(data: bytes, *, expected: bool) -> None:
+    """Docker on 2376 and a kubelet on 10250, where nmap learns nothing without a certificate."""
+    assert wants_tls(data) is expected
