@@ -42,7 +42,8 @@ def run(given: argparse.Namespace, settings: Any) -> int:
 def _read(stream: BinaryIO, settings: Any) -> dict[str, Any]:
     from vedette.capture import offline  # noqa: PLC0415 - the other commands need none of it
 
-    return offline.read(stream, settings.jobs["sniff"].peers)
+    options = settings.jobs["sniff"]
+    return offline.read(stream, options.peers, options.events)
 
 
 def _print(document: Mapping[str, Any]) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from vedette.capture import protocols
 
+ETHERNET_LINK = 1
 # Link types by ARPHRD_… (linux/if_arp.h): those with an Ethernet header, and those with none.
-ETHERNET = frozenset({1, 772})  # Ethernet, loopback
+ETHERNET = frozenset({ETHERNET_LINK, 772})  # Ethernet, loopback
 RAW_IP = frozenset({65534, 512, 768, 769, 776, 778, 519})  # tun, ppp, tunnels: the network header
 
 _IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806

@@ -9,7 +9,7 @@ from vedette.capture import classify
 from vedette.capture.decode import Packet
 
 # Payloads of a flow that are looked at before its port has to do.
-_LOOKS = 8
+LOOKS = 8
 _FLOWS_KEPT = 1 << 16
 _NAMES_KEPT = 16  # of each protocol, of those that its flows have told
 _TCP_HEADER, _UDP_HEADER = 20, 8
@@ -25,18 +25,18 @@ class Flow:
     def __init__(self, transport: str, source_port: int, destination_port: int) -> None:
         self.transport = transport
         self.first = (source_port, destination_port)
-        self.looks = self.payloads = self.packets = self.size = 0
+        self.looks = self.packets = self.size = 0
         self.protocol = ""
         self.told: dict[str, str] = {}
 
     def look(self, payload: bytes, source_port: int, destination_port: int) -> None:
         """Learn from one payload, until the content has said what it is."""
         self.looks += 1
-        self.payloads += 1
+        if self.protocol:
+            return
         self.protocol = classify.content(self.transport, payload, source_port, destination_port)
         if self.protocol:
             self.told = classify.told(self.protocol, payload)
-            self.looks = _LOOKS
 
     def verdict(self) -> classify.Verdict:
         """Return what it speaks: by content, else by the lower port."""
@@ -67,7 +67,7 @@ class Flows:
         self._sums: dict[str, _Sum] = defaultdict(_Sum)
 
     def add(self, packet: Packet, frame: bytes, size: int) -> Flow | None:
-        """Count one packet; return its flow if that has just said something."""
+        """Count one packet; return its flow if this is one of its first payloads."""
         if packet.protocol not in ("tcp", "udp") or not packet.end:
             return None
         key = (
@@ -77,7 +77,7 @@ class Flows:
         flow = self._open.get(key) or self._begin(key)
         flow.packets += 1
         flow.size += size
-        if flow.looks >= _LOOKS:
+        if flow.looks >= LOOKS:
             return None
         said = payload(packet, frame)
         if not said:
@@ -106,7 +106,7 @@ class Flows:
             self._add(flow)
 
     def _add(self, flow: Flow) -> None:
-        if not flow.payloads:
+        if not flow.looks:
             name = "no_payload"
             verdict = classify.Verdict(name, "port")
         else:

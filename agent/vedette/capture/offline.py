@@ -1,20 +1,41 @@
 """A whole capture file at once, through the same code that counts the live traffic."""
 
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, BinaryIO
 
 from vedette.capture import decode, pcap
+from vedette.capture.decode import Packet
+from vedette.capture.dissection import Dissection
 from vedette.capture.flows import Flows
+from vedette.thresholds import Thresholds
 
 # Beyond this many addresses the traffic of the rest counts as "other".
 _PEERS_KEPT = 1 << 16
+# Of the capture's own time; the live capture judges as often.
+_WINDOW_SECONDS = 10.0
+_KEPT = 4096  # neighbours, systems, events: of each so many
+_SYNS_KEPT = 4096  # sources of a window
+_SYN, _ACK = 0x02, 0x10
+# UDP ports whose every message tells something: DNS, DHCP, mDNS.
+_ASKED = frozenset({53, 67, 5353})
 
 
 class Reading:
     """What is known of one capture so far."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, thresholds: Thresholds, vendor_of: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        self._dissection = Dissection(
+            thresholds, frozenset, dict, everything=True, vendor_of=vendor_of
+        )
+        self._window_ends = 0.0
+        self._syns: dict[bytes, tuple[int, set[bytes], set[tuple[bytes, int]]]] = {}
+        self._neighbours: dict[tuple[str, str], list[Any]] = {}
+        self._systems: dict[str, list[Any]] = {}
+        self._events: list[list[Any]] = []
         self.packets = self.size = 0
         self._protocols: dict[str, list[int]] = {}
         self._peers: dict[bytes, list[int]] = {}
@@ -22,11 +43,15 @@ class Reading:
         self._undecodable: Counter[str] = Counter()
         self._flows = Flows()
 
-    def frame(self, link_type: int, frame: bytes, size: int) -> None:
-        """Count one frame of `size` bytes on the wire."""
+    def frame(self, given: pcap.Frame) -> None:
+        """Count one frame."""
+        frame, size = given.data, given.size
         self.packets += 1
         self.size += size
-        packet = decode.packet(frame, link_type)
+        packet = decode.packet(frame, given.link_type)
+        if not 0 <= self._window_ends - given.at <= _WINDOW_SECONDS:
+            self._close_window()
+            self._window_ends = given.at + _WINDOW_SECONDS
         count = self._protocols.get(packet.protocol)
         if count is None:
             count = self._protocols[packet.protocol] = [0, 0]
@@ -36,7 +61,45 @@ class Reading:
             self._undecodable[packet.reason] += 1
         for address in (packet.source, packet.destination) if packet.source else ():
             self._peer(address, size)
-        self._flows.add(packet, frame, size)
+        if self._tells(packet, frame, size):
+            self._dissection.packet(given.interface, packet, given.link_type, frame, size, given.at)
+
+    def _tells(self, packet: Packet, frame: bytes, size: int) -> bool:
+        """Count a packet of a flow; return whether it is one of those that tell something."""
+        if packet.protocol == "tcp":
+            flow = self._flows.add(packet, frame, size)
+            flags = frame[packet.at + 13] if len(frame) > packet.at + 13 else 0
+            if flags & _SYN and not flags & _ACK:
+                self._syn(packet)
+            return flow is not None or bool(flags & _SYN)
+        if packet.protocol == "udp":
+            first = self._flows.add(packet, frame, size) is not None
+            ports = (packet.source_port, packet.destination_port)
+            return first or not _ASKED.isdisjoint(ports)
+        return packet.protocol in ("arp", "icmpv6")
+
+    def _syn(self, packet: Packet) -> None:
+        if packet.source not in self._syns and len(self._syns) >= _SYNS_KEPT:
+            return
+        sent, hosts, pairs = self._syns.get(packet.source) or (0, set(), set())
+        if len(pairs) < _SYNS_KEPT:
+            hosts.add(packet.destination)
+            pairs.add((packet.destination, packet.destination_port))
+        self._syns[packet.source] = sent + 1, hosts, pairs
+
+    def _close_window(self) -> None:
+        told = self._dissection.window(
+            [(a, sent, len(h), len(p)) for a, (sent, h, p) in self._syns.items()]
+        )
+        self._syns = {}
+        self._events = [*self._events, *told["events"]][-_KEPT:]
+        for row in told["heard"]:
+            if len(self._neighbours) < _KEPT:
+                self._neighbours[row[0], row[1]] = row
+        for row in told["systems"]:
+            if len(self._systems) < _KEPT:
+                self._systems[row[0]] = row
+        self._undecodable.update(told["malformed"])
 
     def _peer(self, address: bytes, size: int) -> None:
         count = self._peers.get(address)
@@ -50,6 +113,7 @@ class Reading:
 
     def as_json(self, most_peers: int, problem: str) -> dict[str, Any]:
         """Return all of it; problem: why the file ended early, which counts as undecodable."""
+        self._close_window()
         ranked = sorted(self._peers.items(), key=lambda item: (-item[1][1], item[0]))
         rest = [self._others, *(count for _, count in ranked[most_peers:])]
         undecodable = dict(self._undecodable) | ({f"file: {problem}": 1} if problem else {})
@@ -65,6 +129,18 @@ class Reading:
                 *(_row(str(ip_address(peer)), count) for peer, count in ranked[:most_peers]),
                 _row("other", [sum(count[0] for count in rest), sum(count[1] for count in rest)]),
             ],
+            "neighbours": [
+                dict(zip(("address", "mac", "vendor", "heard_by", "name"), row, strict=True))
+                for row in self._neighbours.values()
+            ],
+            "systems": [
+                dict(zip(("address", "family", "confidence"), row, strict=True))
+                for row in self._systems.values()
+            ],
+            "events": [
+                dict(zip(("event", "subject", "evidence", "at"), row, strict=True))
+                for row in self._events
+            ],
             "undecodable": sum(undecodable.values()),
             "undecodable_reasons": dict(sorted(undecodable.items())),
         }
@@ -74,9 +150,14 @@ def _row(address: str, count: list[int]) -> dict[str, Any]:
     return {"address": address, "packets": count[0], "bytes": count[1]}
 
 
-def read(stream: BinaryIO, most_peers: int) -> dict[str, Any]:
+def read(
+    stream: BinaryIO,
+    most_peers: int,
+    thresholds: Thresholds,
+    vendor_of: Callable[[str], str] = lambda _: "",
+) -> dict[str, Any]:
     """Return the whole of a capture file."""
-    reader, reading = pcap.Reader(stream), Reading()
+    reader, reading = pcap.Reader(stream), Reading(thresholds, vendor_of)
     for frame in reader:
-        reading.frame(frame.link_type, frame.data, frame.size)
+        reading.frame(frame)
     return reading.as_json(most_peers, reader.problem)

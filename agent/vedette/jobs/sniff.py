@@ -4,7 +4,7 @@ A child process captures without a pause; each run of this job takes over its ne
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from prometheus_client.metrics_core import (
@@ -21,6 +21,7 @@ from vedette.interfaces import Selection
 from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
 from vedette.scanned import Address, Scan
+from vedette.thresholds import Thresholds
 
 Count = tuple[int, int]  # packets, bytes
 K = TypeVar("K")
@@ -42,6 +43,7 @@ class Options(JobOptions, Selection):
     include_loopback: bool = setting(default=True, text="Whether loopback counts.")
     interfaces: tuple[str, ...] = setting((), "Interfaces to capture on. Empty: all that count.")
     peers: int = setting(10, "How many peers get a series of their own.", ge=0, le=100)
+    events: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

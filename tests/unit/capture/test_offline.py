@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from tests.captures import make
 from vedette.capture import classify, offline, pcap
+from vedette.thresholds import Thresholds
 
 CAPTURES = make.captures()
 GOOD = next(capture.data for capture in CAPTURES if capture.name == "little")
 
 
 def read(data: bytes) -> dict[str, Any]:
-    return offline.read(io.BytesIO(data), 5)
+    return offline.read(io.BytesIO(data), 5, Thresholds())
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture.name)

@@ -47,7 +47,7 @@ def told(protocol: str, payload: bytes) -> dict[str, str]:
         found = {"host": _host(payload)}
     else:
         return {}
-    return {key: _printable(text) for key, text in found.items() if text}
+    return {key: printable(text) for key, text in found.items() if text}
 
 
 def _host(payload: bytes) -> str:
@@ -59,8 +59,9 @@ def _host(payload: bytes) -> str:
     return payload[at + 7 : end if end > 0 else None].strip().decode("latin-1")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a name from the wire, cut and without anything that does not print."""
     return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST_NAME])
 
 
-__all__ = ["NAMES", "UNKNOWN", "How", "Verdict", "by_port", "content", "told"]
+__all__ = ["NAMES", "UNKNOWN", "How", "Verdict", "by_port", "content", "printable", "told"]

@@ -140,7 +140,7 @@ def _text(p: bytes, ports: frozenset[int]) -> str:
     if p.startswith((b"<?xml", b"<stream:stream")) and b"<stream:stream" in p[:300]:
         return "xmpp"
     if p.startswith(b"+OK"):
-        return "pop3"
+        return "redis" if 6379 in ports else "pop3"
     if p.startswith((b"* OK", b"* PREAUTH")):
         return "imap"
     if _GIT.match(p):
@@ -176,13 +176,10 @@ def _binary(p: bytes, ports: frozenset[int]) -> str:
         return "bgp"
     if size >= 3 and p[0] == 0xFF and 0xFA <= p[1] <= 0xFE:
         return "telnet"
-    if (
-        size >= 8
-        and p[:3] == b"\x05\x00" + p[2:3]
-        and p[2] <= 20
-        and p[4:8] in (b"\x10\0\0\0", b"\0\0\0\0")
-    ):
-        return "dcerpc"
+    if size >= 16 and p[0] == 5 and p[1] <= 1 and p[2] <= 20 and p[3] < 0x80:
+        order = "little" if p[4] & 0xF0 == 0x10 else "big"
+        if p[5:8] == b"\0\0\0" and 16 <= _number(p, 8, 2, order) <= 0x4000:
+            return "dcerpc"
     if size >= 12 and p[0] == 0x10 and (b"\0\x04MQTT" in p[1:12] or b"\0\x06MQIsdp" in p[1:14]):
         return "mqtt"
     if (

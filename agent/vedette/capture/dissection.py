@@ -1,0 +1,343 @@
+"""What single frames tell: who speaks what, who is there, and what looks like an attack.
+
+It sees the frames that tell something, not all; what needs every packet is given to `window`.
+Everything in it is bounded, and nothing that comes in raises.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from vedette.capture import classify, credentials, decode, dhcp, passive_os
+from vedette.capture.bounded import Bounded
+from vedette.capture.classify import dns
+from vedette.capture.decode import Packet
+from vedette.capture.events import Events
+from vedette.capture.flows import LOOKS, Flow, Key, payload
+from vedette.capture.neighbours import Arp, Neighbours
+from vedette.capture.scans import Scans
+from vedette.thresholds import Thresholds
+
+_FLOWS_KEPT = 8192
+_SYSTEMS_KEPT = 1024
+_SERVERS_KEPT = 64
+_DOMAINS_KEPT = 1024
+_GATEWAYS_KEPT = 16
+_DNS_SECONDS = 60.0
+_LONG_NAME = 40  # characters before the domain that somebody owns
+_SYN, _ACK, _RST = 0x02, 0x10, 0x04
+_ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
+_NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT, _ROUTER_ADVERTISEMENT = 135, 136, 134
+# Protocols that may begin in clear and go on in TLS, and those that answer for one another.
+_NEVER_TLS = frozenset({"ssh", "dns", "smb", "telnet", "rsync", "bgp", "modbus", "tftp"})
+_AKIN = (
+    frozenset({"http", "tls", "ipp", "socks", "rtsp", "rtmp", "quic"}),
+    frozenset({"ftp", "ftp-data", "smtp"}),
+    frozenset({"smtp", "tls"}),  # submission is in clear at some of TLS' ports
+    frozenset({"smb", "dcerpc", "rpc", "nfs"}),
+    frozenset({"dns", "mdns", "llmnr"}),
+    frozenset({"isakmp", "ipsec"}),
+)
+
+
+def _is_multicast(address: bytes) -> bool:
+    return address[0] == 255 or (len(address) == 4 and address[0] >> 4 == 14)
+
+
+def _no_gateways() -> Collection[bytes]:
+    return ()
+
+
+class Dissection:
+    """own: this host's addresses, packed. ports: its open ports, {"tcp": numbers, "udp": numbers}.
+
+    everything: whose host this is is not known (a capture file): all servers are looked at.
+    vendor_of: from a MAC to its maker. gateways: the default ones, packed.
+    """
+
+    def __init__(
+        self,
+        thresholds: Thresholds,
+        own: Callable[[], frozenset[bytes]],
+        ports: Callable[[], dict[str, list[int]]],
+        *,
+        everything: bool = False,
+        vendor_of: Callable[[str], str] = lambda _: "",
+        gateways: Callable[[], Collection[bytes]] = _no_gateways,
+    ) -> None:
+        self._thresholds, self._own, self._ports = thresholds, own, ports
+        self._everything, self._vendor_of = everything, vendor_of
+        self._told_gateways = gateways
+        self._events = Events(thresholds.cooldown_seconds)
+        self._learned: Bounded[bytes, bool] = Bounded(_GATEWAYS_KEPT)
+        self._neighbours = Neighbours(thresholds, self._events, own, self._gateways)
+        self._scans = Scans(thresholds, self._events, own)
+        self._flows: Bounded[Key, Flow] = Bounded(_FLOWS_KEPT)
+        self._anonymous: Bounded[Key, bool] = Bounded(_FLOWS_KEPT)
+        self._spoken: Bounded[tuple[str, int], tuple[str, str, float]] = Bounded(_FLOWS_KEPT)
+        self._systems: Bounded[bytes, tuple[str, str]] = Bounded(_SYSTEMS_KEPT)
+        self._servers: Bounded[str, bytes] = Bounded(_SERVERS_KEPT)
+        self._names: Bounded[tuple[bytes, str], tuple[float, set[int]]] = Bounded(_DOMAINS_KEPT)
+        self._counts: dict[str, list[int]] = {}
+        self._malformed: Counter[str] = Counter()
+        self._at = 0.0
+
+    def _gateways(self) -> Collection[bytes]:
+        return {*self._told_gateways(), *(address for address, _ in self._learned.items())}
+
+    def frame(self, interface: str, link_type: int, frame: bytes, size: int, at: float) -> None:
+        """Look at one frame of `size` bytes on the wire, at that Unix time."""
+        self.packet(interface, decode.packet(frame, link_type), link_type, frame, size, at)
+
+    def packet(  # noqa: PLR0917 - what a frame is
+        self, interface: str, packet: Packet, link_type: int, frame: bytes, size: int, at: float
+    ) -> None:
+        """Look at one frame whose headers are read."""
+        self._at = max(at, self._at)
+        mac = frame[6:12] if link_type == decode.ETHERNET_LINK else b""
+        if packet.source and packet.source in self._own():
+            self._neighbours.mine(mac, at)
+        match packet.protocol:
+            case "arp":
+                self._arp(interface, packet, frame, mac, at)
+            case "icmpv6":
+                self._ndp(interface, packet, frame, mac, at)
+            case "tcp":
+                self._tcp(packet, frame, size, at)
+            case "udp":
+                self._udp(interface, packet, frame, mac, size, at)
+
+    def _arp(self, interface: str, packet: Packet, frame: bytes, mac: bytes, at: float) -> None:
+        body = _ARP_BODY.unpack_from(frame, packet.at)
+        arp = Arp(body[4], packet.sender_mac, packet.sender, body[8], mac)
+        if mac and mac != packet.sender_mac:
+            self._malformed["arp sender is not the frame's"] += 1
+        self._neighbours.arp(interface, arp, at)
+
+    def _ndp(self, interface: str, packet: Packet, frame: bytes, mac: bytes, at: float) -> None:
+        message = frame[packet.at : packet.end]
+        if not mac or len(message) < 8 or not any(packet.source):
+            return
+        link_local = packet.source[:2] == b"\xfe\x80"
+        if message[0] == _NEIGHBOUR_ADVERTISEMENT and len(message) >= 24:
+            target = message[8:24]
+            if target not in self._own():
+                self._neighbours.heard(target, mac, "ndp")
+                self._neighbours.claims(interface, target, mac, at)
+        elif message[0] in (_NEIGHBOUR_SOLICITATION, _ROUTER_ADVERTISEMENT):
+            if message[0] == _ROUTER_ADVERTISEMENT and link_local:
+                self._learned.put(packet.source, True)  # noqa: FBT003 - a set
+            self._neighbours.heard(packet.source, mac, "ndp")
+            if packet.source not in self._own():
+                self._neighbours.claims(interface, packet.source, mac, at)
+
+    def _tcp(self, packet: Packet, frame: bytes, size: int, at: float) -> None:
+        if len(frame) < packet.at + 14 or not packet.source:
+            return
+        flags = frame[packet.at + 13]
+        if flags & _SYN and not flags & _RST:
+            if flags & _ACK:
+                self._scans.answered(packet.destination, packet.source, "tcp", packet.source_port)
+                return
+            self._scans.begun(packet.source, packet.destination, "tcp", packet.destination_port, at)
+            self._system(packet, frame)
+            return
+        said = payload(packet, frame)
+        if said:
+            self._said(packet, said, size, at)
+
+    def _system(self, packet: Packet, frame: bytes) -> None:
+        if packet.source in self._own():
+            return
+        ttl = self._ttl(packet, frame)
+        syn = passive_os.read(frame[packet.at : packet.end], ttl)
+        guess = passive_os.family(syn) if syn else None
+        if guess is not None:
+            self._systems.put(packet.source, guess)
+
+    @staticmethod
+    def _ttl(packet: Packet, frame: bytes) -> int:
+        """Return the TTL or hop limit: it stands before the addresses, which are there."""
+        back = frame.rfind(packet.source + packet.destination, 0, packet.at)
+        if back < 0:
+            return 0
+        before = 4 if len(packet.source) == 4 else 1
+        return frame[back - before] if back >= before else 0
+
+    def _udp(  # noqa: PLR0917 - what a frame is
+        self, interface: str, packet: Packet, frame: bytes, mac: bytes, size: int, at: float
+    ) -> None:
+        said = payload(packet, frame)
+        if not packet.source or not said:
+            return
+        ports = {packet.source_port, packet.destination_port}
+        if 53 in ports:
+            self._dns(packet, said, at)
+        if ports & {67, 68}:
+            self._dhcp(interface, said, at)
+        if 5353 in ports and mac:
+            self._mdns(packet, said, mac)
+        # Who asks everybody scans nobody.
+        if not _is_multicast(packet.destination) and packet.destination_port < packet.source_port:
+            self._scans.begun(packet.source, packet.destination, "udp", packet.destination_port, at)
+        self._scans.answered(packet.destination, packet.source, "udp", packet.source_port)
+        self._said(packet, said, size, at)
+
+    def _dns(self, packet: Packet, said: bytes, at: float) -> None:
+        message = dns.read(said)
+        if message is None:
+            self._malformed["dns"] += 1
+            return
+        if message.response:
+            return
+        for name, _ in message.questions:
+            labels = name.lower().split(".")
+            # The domain that somebody owns, roughly: three labels below co.uk and the like.
+            owned = 3 if len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3 else 2
+            below, domain = ".".join(labels[:-owned]), ".".join(labels[-owned:])
+            if len(below) < _LONG_NAME:
+                continue
+            key = packet.source, domain
+            since, seen = self._names.use(key, lambda: (at, set()))
+            if at - since > _DNS_SECONDS or at < since:
+                since, seen = at, set()
+                self._names.put(key, (since, seen))
+            if len(seen) < 4 * self._thresholds.dns_tunnel_names:
+                seen.add(hash(below))
+            if len(seen) >= self._thresholds.dns_tunnel_names:
+                self._events.tell(
+                    "dns_tunnelling", str(ip_address(packet.source)), at,
+                    domain=classify.printable(domain), names=len(seen), length=len(below),
+                    seconds=round(at - since, 3),
+                )  # fmt: skip
+
+    def _dhcp(self, interface: str, said: bytes, at: float) -> None:
+        message = dhcp.read(said)
+        if message is None:
+            self._malformed["dhcp"] += 1
+            return
+        if not message.reply or message.kind not in (dhcp.OFFER, dhcp.ACK):
+            return
+        if message.kind == dhcp.ACK and any(message.address):
+            name = classify.printable(message.name)
+            self._neighbours.heard(message.address, message.mac, "dhcp", name)
+        if len(message.server) != 4:
+            return
+        server = str(ip_address(message.server))
+        allowed = self._thresholds.dhcp_servers
+        first = self._servers.use(interface, lambda: message.server)
+        if server not in allowed if allowed else message.server != first:
+            self._events.tell(
+                "rogue_dhcp", server, at, interface=interface,
+                offers=str(ip_address(message.address)),
+                expected=list(allowed) or [str(ip_address(first))],
+            )  # fmt: skip
+            return
+        for router in message.routers:
+            self._learned.put(router, True)  # noqa: FBT003 - a set
+
+    def _mdns(self, packet: Packet, said: bytes, mac: bytes) -> None:
+        message = dns.read(said)
+        if message is None:
+            self._malformed["mdns"] += 1
+            return
+        for name, kind, value in message.answers if message.response else ():
+            # Somebody may speak for others (a reflector): the frame must come from the address.
+            if kind in (1, 28) and value == packet.source:
+                self._neighbours.heard(value, mac, "mdns", classify.printable(name))
+
+    def _said(self, packet: Packet, said: bytes, size: int, at: float) -> None:
+        """Learn from what a flow carries."""
+        ends = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
+        low, high = sorted(ends)
+        key = low[0], high[0], low[1], high[1], packet.protocol
+        ports = packet.source_port, packet.destination_port
+        flow = self._flows.get(key)
+        new = flow is None
+        if flow is None:
+            flow = self._flows.use(key, lambda: Flow(packet.protocol, *ports))
+            if packet.protocol == "tcp":
+                self._scans.spoke(packet.destination, packet.destination_port)
+        if flow.looks < LOOKS:
+            flow.look(said, *ports)
+        verdict = flow.verdict()
+        count = self._counts.setdefault(verdict.protocol, [0, 0, 0])
+        count[0] += new
+        count[1] += 1
+        count[2] += size
+        self._credentials(key, verdict.protocol, packet, said, at)
+        self._associate(verdict, packet, said, at)
+
+    def _credentials(self, key: Key, protocol: str, packet: Packet, said: bytes, at: float) -> None:
+        if credentials.is_anonymous(protocol, said):
+            self._anonymous.put(key, True)  # noqa: FBT003 - a set
+        elif credentials.seen(protocol, said) and self._anonymous.get(key) is None:
+            server = packet.destination, packet.destination_port
+            if protocol == "telnet":  # whose prompt it is
+                server = packet.source, packet.source_port
+            self._events.tell(
+                "cleartext_credentials", f"{ip_address(server[0])} tcp/{server[1]}", at,
+                protocol=protocol,
+            )  # fmt: skip
+
+    def _associate(self, verdict: classify.Verdict, packet: Packet, said: bytes, at: float) -> None:
+        """Learn what a port of this host speaks, by its own words if it has said any."""
+        transport, open_ports = packet.protocol, self._ports().get(packet.protocol, ())
+        own = self._own()
+        if packet.source in own and packet.source_port in open_ports:
+            port, serves = packet.source_port, True
+        elif packet.destination in own and packet.destination_port in open_ports:
+            port, serves = packet.destination_port, False
+        elif self._everything and transport == "tcp":
+            # The lower port is the server's.
+            serves = packet.source_port < packet.destination_port
+            port = min(packet.source_port, packet.destination_port)
+        else:
+            return
+        if not self._everything:
+            known = self._spoken.get((transport, port))
+            better = serves or known is None or known[1] == "port"
+            what = (verdict.protocol, verdict.how) if better or known is None else known[:2]
+            self._spoken.put((transport, port), (*what, at))
+        if serves and verdict.how == "content":
+            own_words = classify.content(transport, said, packet.source_port, 0)
+            self._mismatch(transport, packet, own_words, at)
+
+    def _mismatch(self, transport: str, packet: Packet, spoken: str, at: float) -> None:
+        usual = classify.by_port(transport, packet.source_port)
+        if not spoken or not usual or spoken == usual or packet.source_port >= 10_000:
+            return
+        if spoken == "tls" and usual not in _NEVER_TLS:
+            return
+        if any(spoken in akin and usual in akin for akin in _AKIN):
+            return
+        self._events.tell(
+            "protocol_mismatch",
+            f"{ip_address(packet.source)} {transport}/{packet.source_port}",
+            at, speaks=spoken, usual=usual,
+        )  # fmt: skip
+
+    def window(self, syns: Sequence[tuple[bytes, int, int, int]]) -> dict[str, Any]:
+        """Return what was learned since the last call, as plain JSON, and judge the window.
+
+        syns: (source, SYNs sent, destinations, (destination, port)s) of the busiest sources, of all
+        packets. application: [[protocol, flows, packets, bytes]] of the frames seen here. spoken:
+        [[transport, port, protocol, content|port, Unix seconds of the last traffic]]. events:
+        [[kind, subject, evidence, Unix seconds]]. heard: [[address, mac, vendor, how, name]].
+        systems: [[address, family, exact|generic|fuzzy]].
+        """
+        self._scans.window(syns, self._at)
+        told = {
+            "application": [[name, *count] for name, count in sorted(self._counts.items())],
+            "spoken": [[*key, *value] for key, value in sorted(self._spoken.items())],
+            "events": [event.as_json() for event in self._events.take()],
+            "heard": self._neighbours.take(self._vendor_of),
+            "systems": [[str(ip_address(a)), *guess] for a, guess in self._systems.items()],
+            "malformed": dict(sorted(self._malformed.items())),
+        }
+        self._counts, self._malformed = {}, Counter()
+        self._spoken.clear()
+        self._systems.clear()
+        return told

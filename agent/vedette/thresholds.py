@@ -1,0 +1,37 @@
+"""From when on traffic is an event. The job `sniff` declares them, the capture process obeys."""
+
+from dataclasses import dataclass
+
+from vedette.option import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Options of the events that are told from traffic."""
+
+    cooldown_seconds: float = setting(
+        3600.0, "The same event about the same host is told again only after this long.", gt=0
+    )
+    port_scan_ports: int = setting(
+        100, "Different (destination, port) that one host tries in a minute, unanswered.", ge=5
+    )
+    slow_scan_ports: int = setting(
+        60, "Different (destination, port) that one host tries in an hour, unanswered.", ge=5
+    )
+    sweep_hosts: int = setting(
+        50, "Different hosts that one host tries, or asks for by ARP, in a minute.", ge=5
+    )
+    syn_flood_per_second: int = setting(
+        200,
+        "Connections begun to one port, per second of a window, that nobody goes on with.",
+        ge=1,
+    )
+    dns_tunnel_names: int = setting(
+        100, "Different long names below one domain that one host looks up in a minute.", ge=10
+    )
+    dhcp_servers: tuple[str, ...] = setting(
+        (), "Addresses of the DHCP servers. Empty: the first that answers is the right one."
+    )
+    proxy_arp: tuple[str, ...] = setting(
+        (), "MACs of routers that answer ARP for others (proxy ARP): no spoofing."
+    )

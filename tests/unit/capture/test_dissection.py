@@ -1,0 +1,379 @@
+"""capture/dissection.py: each event fires on the real thing, and is silent on ordinary traffic."""
+
+import json
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.dns import DNS, DNSQR, DNSRR
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
+
+from tests.captures.make import HELLO
+from vedette.capture import passive_os
+from vedette.capture.dissection import Dissection
+from vedette.capture.events import KINDS
+from vedette.thresholds import Thresholds
+
+OWN, PEER, GATEWAY, OTHER = "192.0.2.10", "192.0.2.66", "192.0.2.1", "192.0.2.50"
+OWN_MAC, PEER_MAC = "02:00:00:00:00:10", "02:00:00:00:00:66"
+GATEWAY_MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:50"
+MACS = {OWN: OWN_MAC, PEER: PEER_MAC, GATEWAY: GATEWAY_MAC, OTHER: OTHER_MAC}
+START = 1_700_000_000.0
+
+
+class Host:
+    """A dissection on a host with two ports, and what it has told."""
+
+    def __init__(self, **thresholds: Any) -> None:
+        self.dissection = Dissection(
+            Thresholds(**thresholds),
+            lambda: frozenset({ip_address(OWN).packed}),
+            lambda: {"tcp": [22, 443], "udp": [53]},
+            gateways=lambda: [ip_address(GATEWAY).packed],
+        )
+        self.at = START
+
+    def hears(self, packets: Iterable[Any], apart: float = 0.01) -> "Host":
+        for packet in packets:
+            frame = bytes(packet)
+            self.dissection.frame("eth0", 1, frame, len(frame), self.at)
+            self.at += apart
+        return self
+
+    def events(self, syns: list[tuple[bytes, int, int, int]] | None = None) -> dict[str, Any]:
+        told = self.dissection.window(syns or [])
+        assert json.loads(json.dumps(told)) == told
+        assert {kind for kind, *_ in told["events"]} <= set(KINDS)
+        return {f"{kind} {subject}": evidence for kind, subject, evidence, _ in told["events"]}
+
+
+def ip(source: str, to: str) -> Any:
+    ether = Ether(src=MACS.get(source, GATEWAY_MAC), dst=MACS.get(to, GATEWAY_MAC))
+    return ether / IP(src=source, dst=to)
+
+
+def syn(source: str, to: str, port: int, from_port: int = 40_000) -> Any:
+    return ip(source, to) / TCP(sport=from_port, dport=port, flags="S")
+
+
+def connection(
+    source: str, to: str, port: int, *said: tuple[bool, bytes], sport: int = 40_000
+) -> list[Any]:
+    """Return a handshake and what is said: (by the server, payload)."""
+    packets = [
+        syn(source, to, port, sport),
+        ip(to, source) / TCP(sport=port, dport=sport, flags="SA"),
+    ]
+    for by_server, payload in said:
+        if by_server:
+            packets.append(ip(to, source) / TCP(sport=port, dport=sport, flags="PA") / payload)
+        else:
+            packets.append(ip(source, to) / TCP(sport=sport, dport=port, flags="PA") / payload)
+    return packets
+
+
+def arp(sender: str, mac: str, target: str, *, reply: bool = False) -> Any:
+    return Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
+        op=2 if reply else 1, hwsrc=mac, psrc=sender, pdst=target
+    )
+
+
+def dhcp(server: str, kind: str, router: str = GATEWAY) -> Any:
+    options = [("message-type", kind), ("server_id", server), ("router", router), "end"]
+    return (
+        ip(server, "255.255.255.255") / UDP(sport=67, dport=68)
+        / BOOTP(op=2, yiaddr=OTHER, chaddr=bytes.fromhex(OTHER_MAC.replace(":", ""))) / DHCP(options=options)
+    )  # fmt: skip
+
+
+def query(name: str, source: str = PEER) -> Any:
+    return ip(source, OWN) / UDP(sport=5000, dport=53) / DNS(rd=1, qd=DNSQR(qname=name))
+
+
+ORDINARY: dict[str, list[Any]] = {
+    "browsing: 150 connections to 150 servers, all answered": [
+        packet
+        for number in range(150)
+        for packet in connection(OWN, f"198.51.100.{number % 250 + 1}", 443, (False, HELLO), sport=20_000 + number)
+    ],
+    "a monitor that opens 200 connections to two ports": [
+        packet
+        for number in range(200)
+        for packet in connection(PEER, OWN, (22, 443)[number % 2], (True, b"SSH-2.0-x\r\n") if number % 2 == 0 else (False, HELLO), sport=20_000 + number)
+    ],
+    "a busy server: 600 connections in a second": [
+        packet
+        for number in range(600)
+        for packet in connection(f"198.51.100.{number % 250 + 1}", OWN, 443, (False, HELLO), sport=2_000 + number)
+    ],
+    "a client that tries a closed port again and again": [syn(PEER, OWN, 8080, 20_000 + n) for n in range(90)],
+    "traceroute": [ip(PEER, OWN) / UDP(sport=60_000, dport=33_434 + n) / b"12345678" for n in range(30 * 3)],
+    "names of a CDN, and of blocklists": [
+        *(query(f"e{n}.dscb.akamaiedge.net") for n in range(150)),
+        *(query(f"{n % 250}.2.0.192.zen.spamhaus.org") for n in range(150)),
+    ],
+    "gratuitous ARP at boot, probes, and answers": [
+        *(arp("0.0.0.0", PEER_MAC, PEER) for _ in range(3)), arp(PEER, PEER_MAC, PEER),
+        arp(GATEWAY, GATEWAY_MAC, OTHER), arp(OTHER, OTHER_MAC, GATEWAY, reply=True),
+        arp("0.0.0.0", OTHER_MAC, PEER), arp("0.0.0.0", PEER_MAC, OTHER),
+    ],
+    "a router that asks for its whole network": [arp(GATEWAY, GATEWAY_MAC, f"192.0.2.{n}") for n in range(200)],
+    "another network card takes over an address, and keeps it": [
+        arp(OTHER, OTHER_MAC, GATEWAY), arp(OTHER, "02:00:00:00:00:51", GATEWAY),
+        arp(OTHER, "02:00:00:00:00:51", GATEWAY),
+    ],
+    "two routers that share an address by VRRP": [
+        packet
+        for _ in range(5)
+        for packet in (arp(GATEWAY, "00:00:5e:00:01:07", OTHER), arp(GATEWAY, "00:00:0c:07:ac:01", OTHER))
+    ],
+    "DHCP renewals": [dhcp(GATEWAY, kind) for kind in ("offer", "ack", "ack")],
+    "what is said in TLS, and FTP as nobody": [
+        *connection(PEER, OWN, 443, (False, HELLO), (False, b"\x17\3\3\0\x05PASS ")),
+        *connection(OWN, OTHER, 21, (True, b"220 FTP\r\n"), (False, b"USER anonymous\r\n"), (False, b"PASS me@\r\n")),
+    ],
+    "plain HTTP at TLS' port is told its mistake": connection(
+        PEER, OWN, 443, (False, b"GET / HTTP/1.1\r\n\r\n"), (True, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    ),
+    "a stranger says SSH to a port that speaks TLS": connection(
+        PEER, OWN, 443, (False, b"SSH-2.0-scanner\r\n"), (True, b"\x15\x03\x01\x00\x02\x02\x46")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packets", ORDINARY.values(), ids=ORDINARY.keys())
+def test_ordinary_traffic_is_no_event(packets: list[Any]) -> None:
+    """An alarm that cries at each backup is switched off."""
+    assert Host().hears(packets, 0.001).events() == {}
+
+
+ATTACKS: dict[str, tuple[list[Any], str, dict[str, Any]]] = {
+    "nmap -sS": (
+        [syn(PEER, OWN, port) for port in range(1, 130)],
+        f"port_scan {PEER}", {"shape": "vertical", "ports": 100, "hosts": 1},
+    ),
+    "nmap -sU": (
+        [ip(PEER, OWN) / UDP(sport=60_000, dport=port) / b"probe" for port in range(1000, 1130)],
+        f"port_scan {PEER}", {"shape": "vertical", "ports": 100},
+    ),
+    "one port of a network": (
+        [syn(PEER, f"192.0.2.{n}", 22) for n in range(1, 60)],
+        f"port_scan {PEER}", {"shape": "horizontal", "ports": 1, "hosts": 50},
+    ),
+    "nmap -sn": (
+        [arp(PEER, PEER_MAC, f"192.0.2.{n}") for n in range(1, 60)],
+        f"port_scan {PEER}", {"shape": "arp sweep", "hosts": 50},
+    ),
+    "arpspoof": (
+        [
+            arp(GATEWAY, GATEWAY_MAC, OTHER), arp(PEER, PEER_MAC, GATEWAY),
+            arp(GATEWAY, PEER_MAC, OWN, reply=True), arp(PEER, PEER_MAC, GATEWAY),
+        ],
+        f"arp_spoofing {PEER_MAC}", {"claims": [GATEWAY, PEER], "taken_over": [GATEWAY]},
+    ),
+    "two machines with one address": (
+        [arp(OTHER, OTHER_MAC, GATEWAY), arp(OTHER, PEER_MAC, GATEWAY), arp(OTHER, OTHER_MAC, GATEWAY)],
+        f"address_conflict {OTHER}", {"macs": [OTHER_MAC, PEER_MAC]},
+    ),
+    "somebody takes an address of this host": (
+        [arp(OWN, PEER_MAC, GATEWAY)], f"address_conflict {OWN}", {"macs": [PEER_MAC]},
+    ),
+    "the gateway has another MAC": (
+        [arp(GATEWAY, GATEWAY_MAC, OTHER), arp(GATEWAY, PEER_MAC, OTHER)],
+        f"gateway_changed {GATEWAY}", {"before": GATEWAY_MAC, "now": PEER_MAC},
+    ),
+    "a second DHCP server": (
+        [dhcp(GATEWAY, "ack"), dhcp(PEER, "offer", PEER)],
+        f"rogue_dhcp {PEER}", {"expected": [GATEWAY]},
+    ),
+    "a SYN flood": (
+        [syn(f"203.0.113.{n % 250}", OWN, 443, n) for n in range(1, 1200)],
+        f"syn_flood {OWN} tcp/443", {"begun": 1199, "went_on": 0, "sources": 250},
+    ),
+    "FTP": (
+        connection(PEER, OWN, 21, (True, b"220 x FTP\r\n"), (False, b"USER me\r\n"), (False, b"PASS secret\r\n")),
+        f"cleartext_credentials {OWN} tcp/21", {"protocol": "ftp"},
+    ),
+    "HTTP Basic": (
+        connection(PEER, OWN, 80, (False, b"GET / HTTP/1.1\r\nAuthorization: Basic c2VjcmV0\r\n\r\n")),
+        f"cleartext_credentials {OWN} tcp/80", {"protocol": "http"},
+    ),
+    "LDAP bind": (
+        connection(PEER, OWN, 389, (False, bytes.fromhex("301302010160 0e020103040463 6e3d788003736563".replace(" ", "")) + b"re")),
+        f"cleartext_credentials {OWN} tcp/389", {"protocol": "ldap"},
+    ),
+    "telnet": (
+        connection(OWN, PEER, 23, (True, b"\xff\xfd\x18"), (True, b"Password: ")),
+        f"cleartext_credentials {PEER} tcp/23", {"protocol": "telnet"},
+    ),
+    "iodine": (
+        [query(f"{n:06d}{'a1b2c3d4e5' * 5}.t.example.org") for n in range(150)],
+        f"dns_tunnelling {PEER}", {"domain": "example.org", "names": 100},
+    ),
+    "443 talks SSH": (
+        connection(PEER, OWN, 443, (True, b"SSH-2.0-OpenSSH_9.2\r\n")),
+        f"protocol_mismatch {OWN} tcp/443", {"speaks": "ssh", "usual": "tls"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("packets", "event", "evidence"), ATTACKS.values(), ids=ATTACKS.keys())
+def test_an_attack_is_an_event_with_what_was_seen(
+    packets: list[Any], event: str, evidence: dict[str, Any]
+) -> None:
+    """Whom it is about and the figures, for whoever has to judge it."""
+    host = Host().hears(packets, 0.0005)
+
+    told = host.events()
+
+    assert event in told
+    assert {key: told[event].get(key) for key in evidence} == evidence
+    assert "secret" not in json.dumps(told)
+
+
+def test_a_slow_scan_is_seen_over_an_hour() -> None:
+    """One port a half-minute stays below every limit of a minute."""
+    told = Host().hears([syn(PEER, OWN, port) for port in range(1, 65)], 30).events()
+
+    assert told[f"port_scan {PEER}"]["shape"] == "slow"
+
+
+def test_what_all_packets_say_counts_where_only_some_were_seen() -> None:
+    """A flood leaves no budget to look at each SYN."""
+    told = Host().events([(ip_address(PEER).packed, 90_000, 1, 5_000)])
+
+    assert told[f"port_scan {PEER}"] == {
+        "shape": "vertical",
+        "ports": 5000,
+        "hosts": 1,
+        "syns": 90_000,
+    }
+
+
+def test_an_event_is_told_once_within_its_cooldown() -> None:
+    """And again after it."""
+    host = Host(cooldown_seconds=100.0).hears([arp(OWN, PEER_MAC, GATEWAY)] * 50)
+    assert list(host.events()) == [f"address_conflict {OWN}"]
+    assert host.hears([arp(OWN, PEER_MAC, GATEWAY)]).events() == {}
+    host.at += 100
+
+    assert list(host.hears([arp(OWN, PEER_MAC, GATEWAY)]).events()) == [f"address_conflict {OWN}"]
+
+
+def test_the_allowed_dhcp_servers_are_no_rogues() -> None:
+    """Two that share the work."""
+    host = Host(dhcp_servers=(GATEWAY, OTHER)).hears([dhcp(GATEWAY, "ack"), dhcp(OTHER, "ack")])
+
+    assert host.events() == {}
+
+
+def test_a_port_of_this_host_is_known_by_what_it_speaks() -> None:
+    """And when it last did."""
+    host = Host().hears(connection(PEER, OWN, 443, (False, HELLO)))
+
+    assert host.dissection.window([])["spoken"] == [["tcp", 443, "tls", "content", START + 0.02]]
+
+
+def test_neighbours_are_heard_by_arp_ndp_dhcp_and_mdns() -> None:
+    """Not this host itself, and by mDNS only what comes from where it says."""
+    answer = DNS(qr=1, an=DNSRR(rrname="printer.local", type="A", rdata=OTHER))
+    solicited = ICMPv6ND_NA(tgt="fe80::66") / ICMPv6NDOptDstLLAddr(lladdr=PEER_MAC)
+    host = Host().hears([
+        arp(PEER, PEER_MAC, GATEWAY), arp(OWN, OWN_MAC, GATEWAY),
+        Ether(src=PEER_MAC) / IPv6(src="fe80::66", dst="ff02::1") / solicited,
+        dhcp(GATEWAY, "ack"),
+        ip(OTHER, "224.0.0.251") / UDP(sport=5353, dport=5353) / answer,
+        ip(PEER, "224.0.0.251") / UDP(sport=5353, dport=5353) / answer,
+    ])  # fmt: skip
+
+    heard = {
+        (address, mac, how, name)
+        for address, mac, _, how, name in host.dissection.window([])["heard"]
+    }
+
+    assert heard == {
+        (PEER, PEER_MAC, "arp", ""), ("fe80::66", PEER_MAC, "ndp", ""),
+        (OTHER, OTHER_MAC, "mdns", "printer.local"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ttl", "options", "expected"),
+    [
+        (60, [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)], ("Linux", "exact")),
+        (120, [("MSS", 1460), ("NOP", None), ("WScale", 8), ("NOP", None), ("NOP", None), ("SAckOK", b"")], ("Windows", "exact")),
+        (64, [("MSS", 1460), ("NOP", None), ("WScale", 6), ("NOP", None), ("NOP", None), ("Timestamp", (1, 0)), ("SAckOK", b""), ("EOL", None)], ("macOS", "exact")),
+        (64, [("MSS", 1460), ("NOP", None), ("WScale", 6), ("SAckOK", b""), ("Timestamp", (1, 0))], ("BSD", "exact")),
+        (50, [("MSS", 1460)], None),
+    ],
+)  # fmt: skip
+def test_the_order_of_options_tells_the_family(
+    ttl: int, options: list[Any], expected: tuple[str, str] | None
+) -> None:
+    """Each stack writes them in its own order; nmap's own SYN says nothing."""
+    packet = Ether() / IP(src=PEER, dst=OWN, ttl=ttl) / TCP(flags="S", window=1024, options=options)
+
+    systems = Host().hears([packet]).dissection.window([])["systems"]
+
+    assert systems == ([[PEER, *expected]] if expected else [])
+
+
+@given(st.binary(max_size=80), st.integers(0, 255))
+def test_any_tcp_header_has_a_signature_or_none(data: bytes, ttl: int) -> None:
+    """Lying lengths and endless options included."""
+    syn_read = passive_os.read(data, ttl)
+
+    assert syn_read is None or passive_os.family(syn_read) is None or len(syn_read.layout) <= 20
+
+
+SEEDS = [bytes(p) for packets in ORDINARY.values() for p in packets[:3]] + [
+    bytes(p) for packets, _, _ in ATTACKS.values() for p in packets[:3]
+]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6), st.integers(0, 400)),
+        max_size=20,
+    ),
+    st.sampled_from([1, 772, 65534, 7]),
+)  # fmt: skip
+def test_whatever_comes_is_taken(
+    frames: list[tuple[bytes, list[tuple[int, int]], int]], link_type: int
+) -> None:
+    """The capture process must not die of a packet."""
+    host = Host()
+    for frame, changes, cut in frames:
+        changed = bytearray(frame[: len(frame) - cut % len(frame)])
+        for at, value in changes:
+            changed[at % len(changed)] = value
+        host.dissection.frame("eth0", link_type, bytes(changed), len(frame), host.at)
+    host.events()
+
+
+def test_a_million_strangers_are_forgotten() -> None:
+    """Every table has an end: here as many sources, flows, MACs and addresses as fit ten times."""
+    host = Host()
+    frame = bytearray(bytes(syn(PEER, OWN, 443)))
+    spoken = bytearray(bytes(connection(PEER, OWN, 443, (False, HELLO))[-1]))
+    claim = bytearray(bytes(arp(PEER, PEER_MAC, GATEWAY)))
+    for number in range(20_000):
+        stranger = number.to_bytes(4, "big")
+        frame[26:30] = spoken[26:30] = claim[28:32] = stranger
+        claim[24:28] = stranger
+        for packet in (frame, spoken, claim):
+            host.dissection.frame("eth0", 1, bytes(packet), len(packet), host.at)
+
+    tables = [
+        getattr(part, name)
+        for part in (host.dissection, host.dissection._scans, host.dissection._neighbours)
+        for name in vars(part)
+        if hasattr(getattr(part, name), "items")
+    ]
+    assert max(len(table) for table in tables) <= 8192
