@@ -38,13 +38,17 @@ def families(scan: Scan) -> Iterable[Metric]:
     yield from _port_families(scan)
     expiry = _gauge(
         "vedette_certificate_expiry_timestamp_seconds",
-        "End of the certificate that a TLS port of this host showed when it was last asked.",
+        "End of the certificate that a TLS port of this host showed when it was last asked; the"
+        " same one on other addresses is told once.",
         "address",
         "port",
     )
+    told = set()
     for port in scan.ports:
-        if port.certificate and port.certificate.not_after is not None:
-            expiry.add_metric([str(port.address), str(port.number)], port.certificate.not_after)
+        shown = port.certificate
+        if shown and shown.not_after is not None and (port.number, shown) not in told:
+            told.add((port.number, shown))
+            expiry.add_metric([str(port.address), str(port.number)], shown.not_after)
     yield expiry
 
 
@@ -114,6 +118,8 @@ def _host_families(scan: Scan) -> Iterable[Metric]:
     )
     for address in scan.addresses:
         here = [port for port in scan.ports if port.address == address]
+        if address.is_loopback and not here:  # what listens everywhere is told of the others
+            continue
         for transport in ("tcp", *(["udp"] if any(p.transport == "udp" for p in here) else [])):
             count.add_metric([str(address), transport], len(scan.open_ports(address, transport)))
         if address in scan.missing:
@@ -158,7 +164,8 @@ def _port_families(scan: Scan) -> Iterable[Metric]:
     )
     finding_score = _gauge(
         "vedette_finding_score",
-        f"The worst confirmed findings of each host ({_WORST_FINDINGS} at most), 0 to 10.",
+        f"The worst confirmed findings of each host ({_WORST_FINDINGS} at most), 0 to 10; on"
+        " loopback none that are low.",
         *where,
         "finding",
         "severity",
@@ -170,6 +177,8 @@ def _port_families(scan: Scan) -> Iterable[Metric]:
         info.add_metric([*labels, s.name, s.product, s.version], {})
         risk.add_metric([*labels, s.name], port.risk["score"])
         for f in port.risk["findings"]:
+            if port.address.is_loopback and f["level"] == "low":
+                continue
             row = (f["score"], [*labels, f["finding"], f["level"]])
             worst.setdefault(port.address, []).append(row)
     for rows in worst.values():

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import context, known, sample, series_of, text_of
+from tests.unit import snapshots
 from tests.unit.bases import empty
 from tests.unit.snapshots import (
     GUESSED_FTP,
@@ -338,10 +339,6 @@ def test_a_scan_as_metrics() -> None:
         'vedette_finding_due_timestamp_seconds{address="127.0.0.1"} 1.795184e+09',
         f"vedette_finding_due_timestamp_seconds{{{at}}} 1.7902592e+09",
         (
-            'vedette_finding_score{address="127.0.0.1",finding="RULE-REDIS-NOAUTH",port="6379",'
-            'severity="low",transport="tcp"} 3.7'
-        ),
-        (
             f'vedette_finding_score{{{at},finding="CVE-2021-41773",port="80",'
             'severity="critical",transport="tcp"} 9.0'
         ),
@@ -392,3 +389,19 @@ def test_any_report_is_bad_output_or_can_be_printed(field: bytes, text: str) -> 
         printed = text_of(scan_metrics.families(scan.build(run_of(found), {}, settled=True)))
 
         assert printed.count("vedette_port_risk_score{") == 9
+
+
+def test_series_are_not_spent_on_what_nobody_acts_on() -> None:
+    """A host with 20 ports has a budget of 300.
+
+    One certificate on two addresses expires once; loopback without a port of its own is no host.
+    """
+    made = scan_of(
+        *(snapshots.port(where, 443, snapshots.HTTPS, certificate=snapshots.CERTIFICATE)
+          for where in (V4, snapshots.V6)),
+    )  # fmt: skip
+    made = replace(made, addresses=(*made.addresses, snapshots.LOOPBACK))
+    series = series_of(scan_metrics.families(made))
+
+    assert len([one for one in series if "certificate_expiry" in one]) == 1
+    assert not [one for one in series if str(snapshots.LOOPBACK) in one]
