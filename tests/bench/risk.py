@@ -1,9 +1,10 @@
 """What judging a host costs: 100 services against a base of 20,000 vulnerabilities.
 
-The base is the bundled one, three times over: the copies have other numbers and other products, as
-those of a larger catalogue would. Matching is what a service's vulnerabilities are found by;
-judging is that with scores and reasons in words, as a scan does. Memory is what the process has
-more after than before.
+Once 100 services of as many products, each of a version amid the flawed ones, and once what a host
+has: a dozen kinds, many times, with and without packages. The base is the bundled one, three times
+over: the copies have other numbers and other products, as those of a larger catalogue would.
+Matching is what a service's vulnerabilities are found by; judging is that with scores and reasons
+in words, as a scan does. Memory is what the process has more after than before.
 """
 
 import shutil
@@ -75,6 +76,23 @@ def services() -> Iterator[tuple[Key, Service]]:
         )
 
 
+def different(base: Path) -> list[Service]:
+    """Return 100 services that have nothing in common, each of a version amid the flawed ones."""
+    found = []
+    with closing(sqlite3.connect(base)) as db:
+        names = db.execute(
+            "SELECT product, min(text) FROM alias WHERE kind = 'name' GROUP BY product"
+        ).fetchall()
+        for product, name in names:
+            told = db.execute(
+                "SELECT hi_text FROM range WHERE product = ? AND hi_text GLOB '[0-9]*' ORDER BY hi",
+                (product,),
+            ).fetchall()
+            if told:
+                found.append(Service("x", name, told[len(told) // 2][0], probed=True))
+    return found[:SERVICES]
+
+
 def inventory() -> Inventory:
     """Return the packages behind every second port."""
     rows: list[dict[str, Any]] = [
@@ -124,6 +142,14 @@ def main() -> int:
             for pair in pairs:
                 match.assess(knowledge, *pair)
 
+        strangers = different(base)
+
+        def all_different() -> int:
+            match.assess.cache_clear()
+            return sum(len(match.assess(knowledge, one).affected) for one in strangers)
+
+        apart = timed(all_different)
+        affected = all_different()
         matching = timed(all_pairs)
         kinds = match.assess.cache_info().currsize
         matched = resident()
@@ -131,6 +157,9 @@ def main() -> int:
         judging = timed(lambda: judge.risks(asked))
         found = sum(len(risk["findings"]) for risk in judge.risks(asked).values())
         print(f"{cves} CVEs, {base.stat().st_size / 1e6:.1f} MB; {SERVICES} services")
+        print(
+            f"matching, {len(strangers)} products, {affected} flaws: {apart} (goal {GOAL_MS:.0f})"
+        )
         print(f"matching, {kinds} different ones: {matching} (goal {GOAL_MS:.0f})")
         print(f"memory of matching: {matched - before:+.1f} MB")
         print(f"judging: {judging}; {found} confirmed findings; {resident() - before:+.1f} MB")

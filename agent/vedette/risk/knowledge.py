@@ -148,6 +148,7 @@ class Knowledge:
         if schema != SCHEMA:
             raise KnowledgeError(f"{path} has schema {schema}, this vedette reads {SCHEMA}")
         self._products: dict[int, str] = dict(self._db.execute("SELECT id, name FROM product"))
+        self._good: dict[str, dict[str, tuple[str, ...]]] = {}
         self._numbers = {name: number for number, name in self._products.items()}
 
     def close(self) -> None:
@@ -213,7 +214,7 @@ class Knowledge:
     def matches(self, product: str, version: str) -> Iterator[Match]:
         """Yield the ranges of a product in which a version lies, by its project's own order."""
         full, base = versions.key(version), versions.key(versions.without_portable(version))
-        canonical = f" {versions.canonical(version)} "
+        canonical, edition = f" {versions.canonical(version)} ", _edition(version)
         rows = self._db.execute(
             "SELECT lo, lo_included, hi, hi_included, lo_text, hi_text, exact, strict, platforms,"
             " certain, cve.* FROM range JOIN cve ON cve.id = range.cve"
@@ -223,11 +224,12 @@ class Knowledge:
         )
         for lo, lo_in, hi, hi_in, lo_text, hi_text, exact, strict, needs, certain, *cve in rows:
             if exact is None:
-                if _edition(lo_text or hi_text) and not _edition(version):
+                if not edition and _edition(lo_text or hi_text):
                     continue
-                # A bound that names no portable release (7.7) covers them all (7.7p1).
-                plain = not strict and hi_text and hi_text == versions.without_portable(hi_text)
-                upper = base if plain and hi_in else full
+                upper = full
+                if full != base and hi_in and not strict and hi_text:
+                    # A bound that names no portable release (7.7) covers them all (7.7p1).
+                    upper = base if hi_text == versions.without_portable(hi_text) else full
                 if lo is not None and (full < lo or (full == lo and not lo_in)):
                     continue
                 if hi is not None and (upper > hi or (upper == hi and not hi_in)):
@@ -254,11 +256,14 @@ class Knowledge:
 
     def good(self, product: str, cve: str) -> tuple[str, ...]:
         """Return the first fixed version of each branch, where the project tells them."""
-        rows = self._db.execute(
-            "SELECT version FROM good WHERE product = ? AND cve = ?",
-            (self._numbers.get(product), number_of(cve)),
-        )
-        return tuple(version for (version,) in rows)
+        if product not in self._good:  # a few dozen, of one product or two
+            known: dict[str, tuple[str, ...]] = {}
+            for number, version in self._db.execute(
+                "SELECT cve, version FROM good WHERE product = ?", (self._numbers.get(product),)
+            ):
+                known[name_of(number)] = (*known.get(name_of(number), ()), version)
+            self._good[product] = known
+        return self._good[product].get(cve, ())
 
     def lacking(self, package: Package, installed: bytes) -> frozenset[str]:
         """Return the CVEs that the distribution has not mended in the installed version.
@@ -303,7 +308,7 @@ _EDITION = re.compile(r"-S\d+$", re.IGNORECASE)
 
 
 def _edition(version: str | None) -> bool:
-    return version is not None and _EDITION.search(version) is not None
+    return version is not None and "-" in version and _EDITION.search(version) is not None
 
 
 @lru_cache(maxsize=512)

@@ -334,12 +334,15 @@ def _by_upstream(
 
 def _fixed_in(knowledge: Knowledge, one: Identity, cve: Cve, matches: Sequence[Match]) -> str:
     """Return where to upgrade to: within the branch, if that is enough, else the least step."""
-    version = one.version
-    here = versions.key(version)
-    good = {known for known in knowledge.good(one.product, cve.name) if versions.key(known) > here}
-    told = sorted(good or {match.fixed_in for match in matches if match.fixed_in}, key=versions.key)
-    within = [one for one in told if version and versions.branch(one) == versions.branch(version)]
-    return within[-1] if within else (told or [""])[0]
+    good = knowledge.good(one.product, cve.name)
+    told = {version for version in good if versions.key(version) > versions.key(one.version)}
+    told = told or {match.fixed_in for match in matches if match.fixed_in}
+    if len(told) > 1:
+        ordered = sorted(told, key=versions.key)
+        here = versions.branch(one.version)
+        within = [version for version in ordered if versions.branch(version) == here]
+        return within[-1] if within else ordered[0]
+    return next(iter(told), "")
 
 
 # ---- what excuses a service, whoever decides ----
@@ -357,10 +360,11 @@ def _excused(knowledge: Knowledge, one: Identity, cve: Cve, matches: Sequence[Ma
 
 
 def _mended_branch(knowledge: Knowledge, one: Identity, cve: Cve) -> bool:
-    here = versions.key(one.version)
+    good = knowledge.good(one.product, cve.name)
+    here = versions.key(one.version) if good else b""
     return any(
         versions.branch(version) == versions.branch(one.version) and here >= versions.key(version)
-        for version in knowledge.good(one.product, cve.name)
+        for version in good
     )
 
 
@@ -369,6 +373,8 @@ _WINDOWS = ("o:microsoft:", "tsw:windows")
 
 def _impossible(match: Match, *, windows: bool) -> bool:
     """Whether all platforms that a range needs are of the other kind."""
+    if not match.platforms:  # nearly always
+        return False
     systems = [platform for platform in match.platforms if platform.startswith(("o:", "tsw:"))]
     if len(systems) < len(match.platforms) or not systems:
         return False

@@ -84,9 +84,10 @@ def without_portable(version: str) -> str:
     return _PORTABLE.sub("", version)
 
 
-def branch(version: str) -> list[str]:
+@lru_cache(maxsize=512)
+def branch(version: str) -> tuple[str, ...]:
     """Return what a branch is named by: the first two numbers."""
-    return _tokens(version)[:2]
+    return tuple(_tokens(version)[:2])
 
 
 _SYNTAX: dict[str, Syntax] = {
