@@ -21,7 +21,7 @@ _PPP = {0x0021: _IPV4, 0x0057: _IPV6}  # PPP's numbers of the network protocols
 _LONGEST_802_3 = 1500  # where an EtherType would stand: up to here a length, LLC follows
 _SNAP = b"\xaa\xaa\x03\0\0\0"
 # Extension headers of IPv6 that are walked, and how many at most (RFC 8200; a bound against loops).
-_EXTENSIONS = frozenset({0, 43, 44, 51, 60, 135, 139, 140})
+EXTENSIONS = frozenset({0, 43, 44, 51, 60, 135, 139, 140})
 _MOST_EXTENSIONS = 8
 _MOST_TAGS = 4
 _FRAGMENT, _AUTHENTICATION = 44, 51
@@ -153,7 +153,7 @@ def _ipv6(frame: bytes, at: int) -> Packet:
     number, at = frame[at + 6], at + 40
     end = min(len(frame), at + length)
     for _ in range(_MOST_EXTENSIONS):
-        if number not in _EXTENSIONS:
+        if number not in EXTENSIONS:
             return _transport(number, frame, at, end, source, destination)
         if len(frame) < at + 8:
             return _CUT_EXTENSION

@@ -1,15 +1,17 @@
 """Counting packets over one window, in bounded memory, and the summary of it as plain JSON."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
 from vedette.capture.decode import Packet
+from vedette.capture.heavy import Heavy
 
-# Beyond this many peers in one window (a flood of forged sources) the rest counts as "other".
-_PEERS_KEPT = 4096
 _NEIGHBOURS_KEPT = 1024
+# Of senders of SYNs, and of what each of them tried in a window.
+_SENDERS_KEPT, _TRIES_KEPT = 512, 1024
+_SENDERS_TOLD = 64
 
 Count = list[int]  # packets, bytes
 
@@ -25,59 +27,82 @@ class Window:
     ports: this host's open ports: {"tcp": numbers, "udp": numbers}.
     """
 
-    def __init__(self, own: Collection[bytes], ports: dict[str, Collection[int]]) -> None:
-        self._own = frozenset(own)
-        self._ports = {transport: frozenset(numbers) for transport, numbers in ports.items()}
+    def __init__(self, own: Collection[bytes], ports: Mapping[str, Collection[int]]) -> None:
+        self.own = frozenset(own)
+        self.ports = {transport: frozenset(numbers) for transport, numbers in ports.items()}
+        self.peers = Heavy()
         self._protocols: dict[tuple[str, str], Count] = defaultdict(_zero)
         self._services: dict[tuple[str, int, str], Count] = defaultdict(_zero)
-        self._peers: dict[bytes, Count] = {}
-        self._other_peers = _zero()
+        self._syns: dict[bytes, list[Any]] = {}
         self._neighbours: dict[bytes, bytes] = {}
 
     def add(self, interface: str, packet: Packet, size: int) -> None:
         """Count one packet of `size` bytes on the wire."""
-        count = self._protocols[interface, packet.protocol]
-        count[0] += 1
-        count[1] += size
+        self.count_protocol(interface, packet.protocol, 1, size)
         if packet.sender_mac:
             self._add_neighbour(packet)
         if not packet.source:
             return
-        leaves, arrives = packet.source in self._own, packet.destination in self._own
+        leaves, arrives = packet.source in self.own, packet.destination in self.own
         self._add_service(packet, size, leaves=leaves, arrives=arrives)
         if leaves != arrives:
-            self._add_peer(packet.destination if leaves else packet.source, size)
+            self.peers.add(packet.destination if leaves else packet.source, size)
+
+    def count_protocol(self, interface: str, protocol: str, packets: int, size: int) -> None:
+        """Count packets of a protocol."""
+        count = self._protocols[interface, protocol]
+        count[0] += packets
+        count[1] += size
+
+    def count_service(
+        self, transport: str, port: int, direction: str, packets: int, size: int
+    ) -> None:
+        """Count packets of one of this host's open ports. direction: in or out."""
+        count = self._services[transport, port, direction]
+        count[0] += packets
+        count[1] += size
+
+    def count_syn(self, source: bytes, destination: bytes, port: int, number: int) -> None:
+        """Count SYNs to this host, one of which was looked at."""
+        if (tries := self._syns.get(source)) is None:
+            if len(self._syns) >= _SENDERS_KEPT:
+                return
+            tries = self._syns[source] = [0, set()]
+        tries[0] += number
+        if len(tries[1]) < _TRIES_KEPT:
+            tries[1].add((destination, port))
+
+    def syns(self) -> list[tuple[bytes, int, int, int]]:
+        """Return what the sources that tried most have tried, the worst first.
+
+        (source, SYNs, different destinations, different pairs of destination and port).
+        """
+        rows = [
+            (source, number, len({place[0] for place in tries}), len(tries))
+            for source, (number, tries) in self._syns.items()
+        ]
+        return sorted(rows, key=lambda row: (-row[3], -row[1], row[0]))[:_SENDERS_TOLD]
 
     def _add_service(self, packet: Packet, size: int, *, leaves: bool, arrives: bool) -> None:
-        ports = self._ports.get(packet.protocol)
+        ports = self.ports.get(packet.protocol)
         if ports is None:
             return
         # A packet between two addresses of this host comes in at one port and leaves at the other.
         if arrives and packet.destination_port in ports:
-            count = self._services[packet.protocol, packet.destination_port, "in"]
+            self.count_service(packet.protocol, packet.destination_port, "in", 1, size)
         elif leaves and packet.source_port in ports:
-            count = self._services[packet.protocol, packet.source_port, "out"]
-        else:
-            return
-        count[0] += 1
-        count[1] += size
-
-    def _add_peer(self, peer: bytes, size: int) -> None:
-        count = self._peers.get(peer)
-        if count is None:
-            if len(self._peers) >= _PEERS_KEPT:
-                count = self._other_peers
-            else:
-                count = self._peers[peer] = _zero()
-        count[0] += 1
-        count[1] += size
+            self.count_service(packet.protocol, packet.source_port, "out", 1, size)
 
     def _add_neighbour(self, packet: Packet) -> None:
         # 0.0.0.0 asks whether an address is free (RFC 5227): it is not anybody's address.
-        if not any(packet.sender) or packet.sender in self._own:
+        if not any(packet.sender) or packet.sender in self.own:
             return
         if len(self._neighbours) < _NEIGHBOURS_KEPT or packet.sender in self._neighbours:
             self._neighbours[packet.sender] = packet.sender_mac
+
+    def macs(self) -> list[str]:
+        """Return the cards of the neighbours heard."""
+        return [mac.hex(":") for mac in self._neighbours.values()]
 
     def as_json(
         self, seconds: float, most_peers: int, dropped: dict[str, int], vendor_of: Any = None
@@ -88,14 +113,14 @@ class Window:
         packets, bytes]]; peers: [[address, bytes]], the most first, [["other", bytes]] last, so
         that the sum is all traffic with others; neighbours: [[address, mac, vendor]].
         """
-        ranked = sorted(self._peers.items(), key=lambda item: (-item[1][1], item[0]))
-        rest = self._other_peers[1] + sum(count[1] for _, count in ranked[most_peers:])
+        ranked = self.peers.busiest(most_peers)
+        rest = self.peers.total - sum(size for _, size in ranked)
         return {
             "seconds": round(seconds, 3),
             "protocols": _rows(self._protocols),
             "services": _rows(self._services),
             "peers": [
-                *([str(ip_address(peer)), count[1]] for peer, count in ranked[:most_peers]),
+                *([str(ip_address(peer)), size] for peer, size in ranked),
                 ["other", rest],
             ],
             "neighbours": [

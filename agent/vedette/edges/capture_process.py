@@ -47,12 +47,12 @@ class CaptureProcess:
         self._not_before = 0.0
         self._stopped = False
 
-    def ensure(self, interfaces: Sequence[str], window_seconds: float, peers: int) -> None:
-        """Have a child that captures on these interfaces. Raises what ended the last one."""
-        arguments = (
-            *("--window-seconds", str(window_seconds), "--peers", str(peers)),
-            *(part for name in interfaces for part in ("--interface", name)),
-        )
+    def ensure(self, window_seconds: float, peers: int, *limits: str) -> None:
+        """Have a child that captures, once it is told where. Raises what ended the last one.
+
+        limits: further arguments of capture/__main__.py.
+        """
+        arguments = (*("--window-seconds", str(window_seconds), "--peers", str(peers), *limits),)
         with self._lock:
             if self._child is not None and self._child.poll() is not None:
                 self._buried()
@@ -63,10 +63,19 @@ class CaptureProcess:
                     raise NotReady("the capture process is started again after a pause")
                 self._start(arguments)
 
-    def tell(self, own: Iterable[Address], ports: Mapping[str, Sequence[int]]) -> None:
-        """Say what is this host's: its addresses and its open ports."""
+    def tell(
+        self,
+        interfaces: Iterable[str],
+        own: Iterable[Address],
+        ports: Mapping[str, Sequence[int]],
+    ) -> None:
+        """Say where to capture, and what is this host's: its addresses and its open ports."""
         line = json.dumps(
-            {"own": [str(a) for a in own], "ports": {k: list(v) for k, v in ports.items()}}
+            {
+                "interfaces": list(interfaces),
+                "own": [str(a) for a in own],
+                "ports": {k: list(v) for k, v in ports.items()},
+            }
         )
         child = self._child
         if line == self._told or child is None or child.stdin is None:
@@ -110,11 +119,13 @@ class CaptureProcess:
     def _start(self, arguments: tuple[str, ...]) -> None:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the child
         self._child = subprocess.Popen(  # noqa: S603 - ourselves, arguments of our own making
-            # -P: whatever lies in the working directory is not imported
-            [sys.executable, "-P", "-m", "vedette.capture", *arguments],
+            # -P: whatever lies in the working directory is not imported. -OO: no docstrings, which
+            # are 2 MiB of numpy.
+            [sys.executable, "-P", "-OO", "-m", "vedette.capture", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # none of its work is done here
             encoding="utf-8",
             errors="replace",
             start_new_session=True,

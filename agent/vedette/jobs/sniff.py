@@ -42,6 +42,25 @@ class Options(JobOptions, Selection):
     timeout_seconds: float = setting(60.0, TIMEOUT_TEXT, gt=0)
     include_loopback: bool = setting(default=True, text="Whether loopback counts.")
     interfaces: tuple[str, ...] = setting((), "Interfaces to capture on. Empty: all that count.")
+    ring_bytes: int = setting(
+        4 << 20,
+        "Memory between the kernel and the capture (Linux): 22,000 packets in 4 MiB. Bursts longer"
+        " than that while the processor is busy elsewhere are lost, and counted.",
+        ge=1 << 18,
+        le=1 << 28,
+    )
+    snap_bytes: int = setting(
+        126,
+        "Bytes of each frame that are kept to read its headers; sizes count in full.",
+        ge=94,
+        le=2048,
+    )
+    cpu_ratio: float = setting(
+        1.0,
+        "Share of one core that the capture may use; packets beyond it are lost, and counted.",
+        gt=0,
+        le=1,
+    )
     peers: int = setting(10, "How many peers get a series of their own.", ge=0, le=100)
     events: Thresholds = field(default_factory=Thresholds)
 
@@ -77,9 +96,14 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
         if not options.interfaces
         else list(options.interfaces)
     )
-    CAPTURE.ensure(known, options.interval_seconds, options.peers)
+    CAPTURE.ensure(
+        options.interval_seconds,
+        options.peers,
+        *("--ring-bytes", str(options.ring_bytes), "--snap-bytes", str(options.snap_bytes)),
+        *("--cpu-ratio", str(options.cpu_ratio)),
+    )
     own = {a.address for a in found}
-    CAPTURE.tell(sorted(own, key=str), _open_ports(scan, own))
+    CAPTURE.tell(known, sorted(own, key=str), _open_ports(scan, own))
     summaries = CAPTURE.fetch(options.interval_seconds + _GRACE_SECONDS, context.stop)
     services = service_names(scan, own)
     sniff = context.previous or _NOTHING

@@ -108,7 +108,7 @@ def test_100_000_forged_sources_stay_bounded() -> None:
 
     summary = seen.as_json(1, 10_000, {})
 
-    assert len(summary["peers"]) == 4096 + 1
+    assert len(summary["peers"]) <= 1024 + 1
     assert sum(size for _, size in summary["peers"]) == 100_000 * 60
     assert len(summary["neighbours"]) == 1024
 

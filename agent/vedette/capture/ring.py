@@ -1,0 +1,147 @@
+"""Every packet of all interfaces, by one ring that the kernel fills and this process reads.
+
+TPACKET_V2 (Documentation/networking/packet_mmap.rst): slots of one size, so that a batch of
+packets is one numpy array; nothing is copied before it is counted. CAP_NET_RAW is enough.
+"""
+
+import ctypes
+import math
+import mmap
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vedette.capture import filters
+
+# linux/if_packet.h
+_SOL_PACKET, _RX_RING, _STATISTICS, _VERSION = 263, 5, 6, 10
+_SO_ATTACH_FILTER = 26
+_V2 = 1
+_ALL = 3  # ETH_P_ALL
+_USER = 1  # TP_STATUS_USER: the slot is ours
+_HEADERS = 66  # bytes of the kernel's before a frame with an Ethernet header
+_PAGE = 4096
+_BLOCK_PAGES = 48  # at least, so that a block's last, broken page counts little
+
+# Words of four bytes in a slot: struct tpacket2_hdr, then struct sockaddr_ll at 32.
+STATUS, LENGTH, CAPTURED, OFFSETS, PROTOCOL, INTERFACE, HARDWARE = 0, 1, 2, 3, 8, 9, 10
+# The network header begins here, where the link header has 16 bytes at most.
+NETWORK = 80
+
+_BATCH = 4096  # slots at once: what is made of them stays in the processor's cache
+_TOGETHER_SECONDS = 0.02  # at most, so that 50 times a second somebody wakes up
+_ROOM = 0.2  # of the ring
+_NAMES_KEPT = 4096  # interfaces that come and go for years
+
+Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Packets as they lie in the ring: a row of words each, until the next batch is asked for."""
+
+    rows: Words
+
+    def frame(self, row: int) -> bytes:
+        """Return what was captured of a packet."""
+        words = self.rows[row]
+        start = int(words[OFFSETS]) & 0xFFFF
+        slot: bytes = words.tobytes()
+        return slot[start : start + int(words[CAPTURED])]
+
+
+class Ring:
+    """One socket on all interfaces. wanted: says by name which of them count.
+
+    size: of the ring, in bytes. snap: bytes of each frame that are kept. Raises PermissionError if
+    it may not be opened, OSError where the kernel has no such ring.
+    """
+
+    def __init__(self, wanted: Callable[[str], bool], size: int, snap: int) -> None:
+        self._wanted = wanted
+        self._program: bytes | None = None
+        self.names: dict[int, str] = {}
+        slot = -(-(_HEADERS + snap) // 16) * 16
+        block = math.lcm(slot, _PAGE)
+        block *= -(-_BLOCK_PAGES * _PAGE // block)
+        blocks = max(1, size // block)
+        self._slots = blocks * block // slot
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._socket.setsockopt(_SOL_PACKET, _VERSION, _V2)
+        self._socket.setsockopt(
+            _SOL_PACKET, _RX_RING, struct.pack("IIII", block, blocks, slot, self._slots)
+        )
+        self._memory = mmap.mmap(self._socket.fileno(), blocks * block)
+        self._words: Words = np.frombuffer(self._memory, np.uint32).reshape(self._slots, slot // 4)
+        self._next = 0
+        self._rate, self._read = 1.0, 0.0  # packets a second of the last batch, and when that was
+        self._poller = select.poll()
+        self._poller.register(self._socket, select.POLLIN)
+        self.follow()
+        # The filter stands: nothing that nobody wants comes in.
+        _bind_to_all(self._socket)
+
+    def follow(self) -> None:
+        """Take what has appeared, and forget what is gone."""
+        names = {index: name for index, name in socket.if_nameindex() if self._wanted(name)}
+        program = filters.packed(filters.on_interfaces(sorted(names)))
+        # A name stays known: what is still in the ring may be of an interface that is gone.
+        self.names = {**self.names, **names} if len(self.names) < _NAMES_KEPT else names
+        if program != self._program:
+            buffer = ctypes.create_string_buffer(program, len(program))
+            value = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, value)
+            self._program = program
+
+    def batch(self, seconds: float) -> Batch | None:
+        """Return the next packets, None if none came in so many seconds.
+
+        They are read together: what comes after a first one is waited for, as long as the ring has
+        room at the rate of the last batch.
+        """
+        end = time.monotonic() + max(0.0, seconds)
+        if not self._ready() and not self._poller.poll(max(0.0, seconds) * 1000):
+            return None
+        now = time.monotonic()
+        pause = min(_TOGETHER_SECONDS, self._slots * _ROOM / self._rate) - (now - self._read)
+        if (pause := min(pause, end - now)) > 0:
+            time.sleep(pause)
+        found = self._ready()
+        now, before = time.monotonic(), self._read
+        self._rate, self._read = max(1.0, found / max(1e-6, now - before)), now
+        return Batch(self._words[self._next : self._next + found])
+
+    def release(self, batch: Batch) -> None:
+        """Give the slots of a batch back to the kernel."""
+        batch.rows[:, STATUS] = 0
+        self._next = (self._next + len(batch.rows)) % self._slots
+
+    def _ready(self) -> int:
+        """Return how many slots are ours, one after the other."""
+        status = self._words[self._next : self._next + _BATCH, STATUS] & _USER
+        return int(status.argmin()) if not status.all() else len(status)
+
+    def dropped(self) -> int:
+        """Return how many packets found no slot since the last call."""
+        _, lost = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
+        return int(lost)
+
+    def close(self) -> None:
+        """Close the socket; the memory goes with the last array that looks at it."""
+        self._socket.close()
+
+
+def _bind_to_all(opened: socket.socket) -> None:
+    """Bind to all interfaces, those still to come as well; `socket.bind` takes only one."""
+    library = ctypes.CDLL(None, use_errno=True)
+    address = struct.pack("=H2siHBB8s", socket.AF_PACKET, struct.pack("!H", _ALL), 0, 0, 0, 0, b"")
+    if library.bind(opened.fileno(), address, len(address)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
