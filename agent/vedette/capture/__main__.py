@@ -18,7 +18,7 @@ from typing import Any
 from vedette.capture import decode, summary
 
 _NOT_PERMITTED = 77  # EX_NOPERM
-_FOLLOW_SECONDS = 2.0  # interfaces that come and go are noticed within
+_FOLLOW_SECONDS = 1.0  # interfaces that come and go are noticed within
 _SLICE_SECONDS = 0.05  # of processor time, that a budget may be over at a time
 
 

@@ -91,11 +91,9 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
         raise NotPermitted("capturing needs CAP_NET_RAW (run as root, or by the unit of systemd/)")
     found = host.addresses()
     scan = context.latest.get(Scan)
-    known = (
-        options.chosen(a.interface for a in found)
-        if not options.interfaces
-        else list(options.interfaces)
-    )
+    # An interface that is gone may come back: the capture need not be told again.
+    carried = {name for name, _ in context.previous.protocols} if context.previous else set()
+    known = list(options.interfaces) or options.chosen({a.interface for a in found} | carried)
     CAPTURE.ensure(
         options.interval_seconds,
         options.peers,
