@@ -1,6 +1,7 @@
 """knowledge/: record files in, one base out; what is broken is named, what is old stays in use."""
 
 import json
+import lzma
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.bases import APACHE, base
+from vedette import cli
 from vedette.errors import KnowledgeError
 from vedette.knowledge import build, records
 from vedette.risk.knowledge import BUNDLED, Knowledge, open_newest
@@ -170,3 +172,30 @@ def test_the_newest_base_that_can_be_read_is_used(tmp_path: Path) -> None:
 
     assert (bundled.path, len(problems)) == (BUNDLED, 1)
     assert newest.path == tmp_path / "new"
+
+
+def test_the_bundled_base_is_small_and_sound() -> None:
+    """It goes to every host; it is made of what may be shipped, and tells of what."""
+    bundled = Knowledge(BUNDLED)
+    bundled.verify()
+
+    assert len(lzma.compress(BUNDLED.read_bytes(), preset=1)) < 2_000_000
+    assert bundled.counts()["cve"] > 6_000
+    assert {name for name, date, _ in bundled.sources() if date} == {
+        "service_cves", "products", "distro_fixes", "debian_changelog_fixes",
+    }  # fmt: skip
+
+
+def test_a_base_is_the_same_to_the_byte_if_its_date_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that anybody can make the bundled one again."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    directory = write(tmp_path / "records", products=[PRODUCT], service_cves=[APACHE])
+    made = [tmp_path / "one", tmp_path / "two"]
+    for output in made:
+        words = ["knowledge", "build", "--records", str(directory), "--output", str(output)]
+        assert cli.main(words) == 0
+
+    assert made[0].read_bytes() == made[1].read_bytes()
+    assert Knowledge(made[0]).built_at == 1_790_000_000.0
