@@ -12,11 +12,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from tests import leftovers
 from tests.fleet import root
 
 T = TypeVar("T")
@@ -236,15 +238,20 @@ class Fleet:
 
     def machine(self, base: Path | None = None) -> Machine:
         """Boot another one, from this root."""
-        number = 10 + len(self.machines)
-        name = f"vdf-{os.getpid()}-{number}"
-        machine = Machine(
-            name, self.directory / name, self.bridge, f"{self.network}.{number}",
-            base or root.base(),
-        )  # fmt: skip
-        self.machines.append(machine)
-        machine.boot()
+        (machine,) = self.boot([base or root.base()])
         return machine
+
+    def boot(self, bases: Iterable[Path]) -> list[Machine]:
+        """Boot one from each of these roots, all at once: most of it is waiting."""
+        made = []
+        for number, base in enumerate(bases, 10 + len(self.machines)):
+            name = f"vdf-{os.getpid()}-{number}"
+            address = f"{self.network}.{number}"
+            made.append(Machine(name, self.directory / name, self.bridge, address, base))
+        self.machines += made
+        with ThreadPoolExecutor(len(made)) as threads:
+            list(threads.map(Machine.boot, made))  # which raises what went wrong
+        return made
 
     def remove(self) -> None:
         """Remove all machines, and the bridge."""
@@ -286,14 +293,7 @@ def remove_leftovers() -> None:
 
 
 def _is_left(name: str) -> bool:
-    made_by = _OURS.match(name)
-    if made_by is None:
-        return False
-    try:
-        stat = Path("/proc", made_by[1], "stat").read_text()
-    except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[0] == "Z"  # it is dead, only nobody has noticed yet
+    return leftovers.is_left(name, _OURS)
 
 
 def _hierarchies() -> list[Path]:

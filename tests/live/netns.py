@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
+from tests import leftovers
+
 T = TypeVar("T")
 
 # vdt-<pid of the test run>-<what>: what an earlier run left behind can be told from ours.
@@ -184,8 +186,7 @@ def remove_leftovers() -> None:
 
 
 def _is_left(name: str) -> bool:
-    made_by = _OURS.match(name)
-    return made_by is not None and not Path("/proc", made_by[1]).exists()
+    return leftovers.is_left(name, _OURS)
 
 
 @contextmanager
