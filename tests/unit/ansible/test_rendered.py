@@ -1,6 +1,7 @@
 """What the monitoring roles put on hosts, rendered by ansible-core itself. No host is asked."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,9 +136,8 @@ def test_one_engine_notifies_and_the_other_cannot(small: Controller, engine: str
     """Two would page everybody twice."""
     config = small.render("prometheus", "m1", "{{ prometheus_config }}", vedette_alerting=engine)
     grafana = small.render("grafana", "m1", "{{ grafana_provisioned }}", vedette_alerting=engine)
-    (rules,) = [file["src"] for file in grafana if file["dest"] == "alerting/vedette-rules.yml"]
-    read = "{{ lookup('ansible.builtin.file', grafana_shipped ~ '/provisioning/' ~ src) }}"
-    provisioned = yaml.safe_load(small.render("grafana", "m1", read, src=rules))
+    (rules,) = [file for file in grafana if file["path"].endswith("/alerting/vedette-rules.yml")]
+    provisioned = yaml.safe_load(rules["content"])
 
     assert ("alerting" in config) == (engine == "alertmanager")
     assert bool(provisioned.get("groups")) == (engine == "grafana")
@@ -175,3 +175,54 @@ def test_alertmanager_tells_whom_it_is_told_to_and_no_placeholder(small: Control
     assert receivers.pop("team") == {"email_configs": [{"to": "team@site.test"}]}
     assert receivers
     assert not any(receivers.values())
+
+
+def test_agents_are_told_which_base_of_vulnerabilities_and_its_hash(
+    small: Controller, tmp_path: Path
+) -> None:
+    """The newest that the controller has made, unless the inventory says otherwise; or none."""
+    text = "{{ vedette_agent_settings.scan | default({}) }}"
+    without = small.render("vedette_agent", "web1", text, vedette_knowledge_directory=str(tmp_path))
+    (tmp_path / "latest").write_text("abc\n", encoding="utf-8")
+    pinned = small.render("vedette_agent", "web1", text, vedette_knowledge_directory=str(tmp_path))
+    own = small.render(
+        "vedette_agent", "web1", text, vedette_knowledge_directory=str(tmp_path),
+        vedette_agent_config={"scan": {"knowledge_sha256": "def", "tcp_ports": "1-10"}},
+    )  # fmt: skip
+
+    assert without == {}
+    assert pinned == {
+        "knowledge_file": "/opt/vedette/knowledge/abc.sqlite", "knowledge_sha256": "abc",
+    }  # fmt: skip
+    assert own == {**pinned, "knowledge_sha256": "def", "tcp_ports": "1-10"}
+
+
+def test_what_is_brought_to_a_monitoring_host_is_whole(small: Controller) -> None:
+    """As the module vedette_files takes it; the configuration, through which all is read, last."""
+    targets = small.render("prometheus", "m1", "{{ prometheus_target_files }}")
+    rules = small.render(
+        "prometheus", "m1",
+        "{{ prometheus_rule_files + [prometheus_expected_file, prometheus_configuration_file] }}",
+        prometheus_thresholds={"disk_available_ratio": 0.25},
+    )  # fmt: skip
+    thresholds = next(file for file in rules if file["path"].endswith("/thresholds.yml"))
+
+    assert [json.loads(file["content"])[0]["labels"]["instance"] for file in targets] == [
+        "web1", "pc",
+    ]  # fmt: skip
+    assert [file["path"] for file in rules][-2:] == [
+        "/etc/vedette-prometheus/rules/expected.yml", "/etc/vedette-prometheus/prometheus.yml",
+    ]  # fmt: skip
+    assert all(yaml.safe_load(file["content"]) for file in rules)
+    assert "vector(0.25)" in thresholds["content"]
+
+
+@pytest.mark.parametrize("engine", ["grafana", "alertmanager"])
+def test_what_grafana_is_provisioned_with_is_whole(small: Controller, engine: str) -> None:
+    """Also the rules, whose braces are Grafana's and not Jinja's."""
+    text = "{{ grafana_provisioned }}"
+    files = small.render("grafana", "m1", text, vedette_alerting=engine)
+    rules = next(file["content"] for file in files if file["path"].endswith("-rules.yml"))
+
+    assert [yaml.safe_load(file["content"])["apiVersion"] for file in files] == [1] * 4
+    assert ("{{ $labels." in rules) == (engine == "grafana")

@@ -1,0 +1,188 @@
+"""Ansible module: bring many files to a host at once, each validated before it is replaced.
+
+What `file`, `copy`, `template` and `find` do one file at a time, and a connection for each: with
+forty files that was most of the time of a run. Written by ansible's own atomic_move.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
+
+DOCUMENTATION = """
+module: vedette_files
+short_description: Bring files to a host, and take away what is no longer brought
+description:
+  - In the order given. The first file that its validator refuses ends it.
+author: [The vedette authors]
+options:
+  directories:
+    description: "Made first: {path, mode, group}."
+    type: list
+    elements: dict
+    default: []
+  files:
+    description: "{path, content, mode, group, validate}."
+    type: list
+    elements: dict
+    default: []
+  pruned:
+    description: Patterns of files that are removed, unless they are among these.
+    type: list
+    elements: str
+    default: []
+  owner: {description: Of all of them., type: str, default: root}
+  group: {description: Of all that name no other., type: str, default: root}
+  backup: {description: Whether to keep what is replaced., type: bool, default: false}
+"""
+EXAMPLES = """
+- name: Put the rules there
+  vedette_files:
+    files: "{{ rules | map('vedette_shipped', '/etc/x/rules', validate='check %s') }}"
+    pruned: [/etc/x/rules/*]
+"""
+RETURN = """
+paths: {description: "What was made, changed or removed.", type: list, returned: always}
+backups: {description: "{dest, backup_file} of what was replaced.", type: list, returned: always}
+"""
+
+_LOOKS = {"path": {"type": "path", "required": True}, "group": {"type": "str"}}
+_DIRECTORY = {**_LOOKS, "mode": {"type": "str", "default": "0755"}}
+_FILE = {
+    **_LOOKS,
+    "mode": {"type": "str", "default": "0644"},
+    "content": {"type": "str", "required": True},
+    "validate": {"type": "str"},
+}
+_ARGUMENTS = {
+    "directories": {"type": "list", "elements": "dict", "options": _DIRECTORY, "default": []},
+    "files": {"type": "list", "elements": "dict", "options": _FILE, "default": []},
+    "pruned": {"type": "list", "elements": "str", "default": []},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "backup": {"type": "bool", "default": False},
+}
+
+
+class Module(AnsibleModule):  # type: ignore[misc]  # ansible has no types
+    """One that keeps whole files out of the host's journal."""
+
+    def _log_invocation(self) -> None:
+        pass
+
+
+class Bringing:
+    """What was done so far."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.paths: list[str] = []
+        self.backups: list[dict[str, str]] = []
+        self.diffs: list[dict[str, str]] = []
+
+    def directory(self, want: dict[str, Any]) -> None:
+        """Have a directory there."""
+        path = Path(want["path"])
+        if not path.is_dir():
+            self._changed(path, "absent", "directory")
+            if not self.module.check_mode:
+                path.mkdir(0o700, parents=True)
+        self._look(path, want)
+
+    def file(self, want: dict[str, Any]) -> None:
+        """Have a file there, and nothing else in it."""
+        path, content = Path(want["path"]), want["content"].encode()
+        before = path.read_bytes() if path.exists() else None
+        if before != content:
+            handle, name = tempfile.mkstemp(dir=self.module.tmpdir)
+            unfinished = Path(name)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                self._validate(want, unfinished)
+                self._changed(path, *(_text(part) for part in (before, content)))
+                if not self.module.check_mode:
+                    self._replace(path, unfinished)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        self._look(path, want)
+
+    def prune(self, patterns: list[str], kept: set[str]) -> None:
+        """Remove the files that match and are not to be kept."""
+        found = {path for pattern in patterns for path in glob(pattern)}  # noqa: PTH207 - absolute
+        for path in sorted(map(Path, found - kept)):
+            if path.is_symlink() or not path.is_dir():
+                self._changed(path, "file", "absent")
+                if not self.module.check_mode:
+                    path.unlink()
+
+    def end(self, failed: str = "") -> None:
+        """Tell ansible."""
+        said = {
+            "changed": bool(self.paths), "paths": self.paths, "backups": self.backups,
+            "diff": self.diffs,
+        }  # fmt: skip
+        if failed:
+            self.module.fail_json(msg=failed, **said)
+        self.module.exit_json(**said)
+
+    def _replace(self, path: Path, unfinished: Path) -> None:
+        if path.exists() and self.module.params["backup"]:
+            copy = self.module.backup_local(str(path))
+            self.backups.append({"dest": str(path), "backup_file": copy})
+        self.module.atomic_move(str(unfinished), str(path))
+
+    def _validate(self, want: dict[str, Any], unfinished: Path) -> None:
+        if want["validate"] is None:
+            return
+        command = [word.replace("%s", str(unfinished)) for word in shlex.split(want["validate"])]
+        if self.module.check_mode and not Path(command[0]).exists():
+            return  # a check installs nothing, so there may be nothing yet to ask
+        code, out, err = self.module.run_command(command)
+        if code != 0:
+            self.end(failed=f"{want['path']} is refused by {shlex.join(command)}: {out}{err}")
+
+    def _look(self, path: Path, want: dict[str, Any]) -> None:
+        """Give it its owner, group and mode. In a check, the group may not be there yet."""
+        if self.module.check_mode and (not path.exists() or str(path) in self.paths):
+            return
+        name, group = str(path), want["group"] or self.module.params["group"]
+        changed = self.module.set_owner_if_different(name, self.module.params["owner"], False)  # noqa: FBT003
+        changed = self.module.set_group_if_different(name, group, changed)
+        changed = self.module.set_mode_if_different(name, want["mode"], changed)
+        if changed and name not in self.paths:
+            self._changed(path, "another owner, group or mode", f"{group} {want['mode']}")
+
+    def _changed(self, path: Path, before: str, after: str) -> None:
+        name = str(path)
+        self.paths.append(name)
+        self.diffs.append(
+            {"before_header": name, "after_header": name, "before": before, "after": after}
+        )
+
+
+def _text(content: bytes | None) -> str:
+    return (content or b"").decode(errors="replace")
+
+
+def main() -> None:
+    """Do as told."""
+    module = Module(_ARGUMENTS, supports_check_mode=True)
+    bringing, want = Bringing(module), module.params
+    for directory in want["directories"]:
+        bringing.directory(directory)
+    for file in want["files"]:
+        bringing.file(file)
+    copies = {copy["backup_file"] for copy in bringing.backups}
+    bringing.prune(want["pruned"], copies | {file["path"] for file in want["files"]})
+    bringing.end()
+
+
+if __name__ == "__main__":
+    main()
