@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,8 @@ class Controller:
         self.wheelhouse = directory / "wheelhouse"
         self._key = directory / "key"
         self._known = directory / "known_hosts"
+        self._maker = ThreadPoolExecutor(1)
+        self._made: dict[str, Future[Path]] = {}
         directory.mkdir()
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key))
         self._known.touch()
@@ -76,7 +80,8 @@ class Controller:
         """Run a playbook of the project, with these words and extra variables."""
         given = {
             "vedette_agent_wheelhouse": str(self.wheelhouse),
-            "vedette_batches": [1, "100%"],  # a tenth of so few is one, again
+            "vedette_knowledge_directory": str(self.directory / "knowledge"),
+            "vedette_batches": ["100%"],  # after the canary; a tenth of so few is one
             **variables,
         }
         started = time.monotonic()
@@ -103,33 +108,50 @@ class Controller:
         }
         return Played(done.returncode, done.stdout, hosts, time.monotonic() - started)
 
-    def release(self, version: str, *, broken: Mapping[str, str] | None = None) -> str:
-        """Make a release of the project with this version. broken: {file: what is added to it}."""
-        source = self.directory / "source"
-        shutil.rmtree(source, ignore_errors=True)
-        source.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
-            shutil.copy(PROJECT / name, source)
-        shutil.copytree(
-            PROJECT / "agent", source / "agent",
-            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
-        )  # fmt: skip
-        for name in ("pyproject.toml", "agent/vedette/__init__.py"):
-            file = source / name
-            text, number = re.subn(
-                r'(?m)^((?:__)?version(?:__)? = )".*"$', rf'\g<1>"{version}"', file.read_text()
-            )
-            assert number == 1, f"{name} has no version"
-            file.write_text(text)
-        for name, text in (broken or {}).items():
-            with (source / name).open("a") as file_:
-                file_.write(text)
-        _run(
-            sys.executable, str(ANSIBLE / "make_wheelhouse.py"), "3.11", "3.13",
-            *("--source", str(source), "--output", str(self.wheelhouse)),
-            *("--downloads", str(root.CACHE / "downloads")),
-        )  # fmt: skip
-        return version
+    def prepare(self, releases: Mapping[str, Mapping[str, str]]) -> None:
+        """Have releases made meanwhile, one after the other. {version: {file: what is added}}."""
+        for version, broken in releases.items():
+            self._made[version] = self._maker.submit(self._make, version, broken)
+
+    def release(self, version: str) -> Path:
+        """Put a release that was prepared into the wheelhouse, as `./dev wheelhouse` does."""
+        made = self._made.pop(version).result()
+        self.wheelhouse.mkdir(exist_ok=True)
+        release = made.rename(self.wheelhouse / version)
+        (self.wheelhouse / "latest").write_text(f"{version}\n")
+        return release
+
+    def _make(self, version: str, broken: Mapping[str, str]) -> Path:
+        """Make a release of the project with this version."""
+        with tempfile.TemporaryDirectory(dir=self.directory) as name:
+            source = Path(name)
+            for file in (
+                "pyproject.toml",
+                "README.md",
+                "LICENSE",
+                "requirements.txt",
+                "requirements-build.txt",
+            ):
+                shutil.copy(PROJECT / file, source)
+            unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(PROJECT / "agent", source / "agent", ignore=unwanted)
+            for changed in (source / "pyproject.toml", source / "agent/vedette/__init__.py"):
+                text, number = re.subn(
+                    r'(?m)^((?:__)?version(?:__)? = )".*"$', rf'\g<1>"{version}"',
+                    changed.read_text(),
+                )  # fmt: skip
+                assert number == 1, f"{changed} has no version"
+                changed.write_text(text)
+            for file, text in broken.items():
+                with (source / file).open("a") as end:
+                    end.write(text)
+            output = self.directory / "made"
+            _run(
+                sys.executable, str(ANSIBLE / "make_wheelhouse.py"), "3.11", "3.13",
+                *("--source", str(source), "--output", str(output)),
+                *("--downloads", str(root.CACHE / "downloads")),
+            )  # fmt: skip
+        return output / version
 
 
 def _run(*argv: str) -> str:
