@@ -109,13 +109,18 @@ class Asked:
         return same and now - self.at < refresh
 
 
-def wanted(service: Service, transport: str, number: int, process: str) -> tuple[str, ...]:
+def wanted(
+    service: Service, transport: str, number: int, process: str, *, public: bool = True
+) -> tuple[str, ...]:
     """Return the scripts for a service, and the questions of our own, if there are any.
 
-    process: the listening program.
+    process: the listening program. public: whether this host has a public address; what a page is
+    called matters nowhere else.
     """
     name = service.name if service.probed else _BY_PROCESS.get(process, service.name)
     unfit = _BY_UDP_ONLY if transport == "tcp" else _BY_TCP_ONLY
+    if not public:
+        unfit |= {"http-title"}
     scripts = tuple(one for one in _BY_SERVICE.get(name, ()) if one not in unfit)
     if transport == "tcp":
         if service.tunnel == "ssl" or name in _TLS_SERVICES:

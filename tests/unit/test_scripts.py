@@ -43,6 +43,14 @@ def test_a_service_gets_the_scripts_that_are_for_it(
     assert wanted(service, transport, number, process) == expected
 
 
+def test_what_a_page_is_called_is_asked_where_that_matters() -> None:
+    """An nmap less on hosts without a public address: the rule holds on no other."""
+    web = Service("http", "nginx", "1.22.1", probed=True)
+
+    assert wanted(web, "tcp", 80, "nginx") == ("http-title",)
+    assert wanted(web, "tcp", 80, "nginx", public=False) == ()
+
+
 def test_none_guesses_passwords_or_attacks() -> None:
     """By name; that nmap calls each of them safe, a live test asks nmap."""
     words = ("brute", "vuln", "dos", "exploit", "enum-users", "monlist", "enum-ciphers")

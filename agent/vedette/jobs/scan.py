@@ -17,6 +17,7 @@ from vedette.interfaces import Selection
 from vedette.job import SPLAY_TEXT, TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
 from vedette.probing import Key, Listeners, Memory
+from vedette.risk.score import exposure_of
 from vedette.scanned import CHANGES, Address, Port, Scan, Service, Source, finding_key
 from vedette.scripts import Asked
 
@@ -258,10 +259,12 @@ def _identify(run: Run, asked: Mapping[Key, list[Key]], *, deep: bool) -> Iterat
 def _ask(run: Run) -> Iterator[None]:
     """Ask this host's services by scripts, and remember it; come back whenever more is known."""
     now, wanted = run.context.now(), {}
+    public = any(exposure_of(address) == "public" for address in run.own)
     for key in run.guesses:
         if key[0] not in run.own or run.listeners.is_own(key) or not (run.raw or key[1] == "tcp"):
             continue
-        names = scripts.wanted(_service(run, key), *key[1:], run.listeners.process(key))
+        process = run.listeners.process(key)
+        names = scripts.wanted(_service(run, key), *key[1:], process, public=public)
         old = run.asked.get(key)
         identity, refresh = run.listeners.identity(key), run.options.refresh_seconds
         if names and not (old and old.still_good(names, identity, now, refresh)):
