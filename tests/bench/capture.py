@@ -1,0 +1,340 @@
+"""What capturing costs, side by side with tcpdump and scapy: loss, processor time, memory.
+
+`./dev bench capture`, as root: a veth pair in a namespace of its own, fed by tcpreplay (Debian's
+package) at top speed with generated traffic. Processor time is the whole machine's, the kernel's
+share included, less what sending alone takes; so nothing else should be running.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from tests.bench import _agent, _lab
+
+_SENDS, _HEARS = "bench0", "bench1"
+_OWN = bytes([10, 77, 0, 2])
+_PACKETS = 100_000  # of a file
+_SNIFF = """
+import sys, time
+from scapy.config import conf
+conf.sniff_promisc = False
+conf.bufsize = 8 << 20
+from scapy.all import sniff
+seen = [0]
+def count(packet):
+    seen[0] += 1
+    packet.haslayer("IP")
+print("ready", flush=True)
+sniff(iface=sys.argv[1], prn=count, store=False, timeout=float(sys.argv[2]))
+print(seen[0], flush=True)
+"""
+
+
+@dataclass(slots=True)
+class Cost:
+    """Of one program: packets sent and accounted for, seconds of the machine, MiB."""
+
+    sent: int
+    accounted: int
+    dropped: int | None
+    seconds: float
+    memory: float
+    rate: float
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="./dev bench capture", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--loops", type=int, default=15, help="of 100,000 packets (15)")
+    parser.add_argument("--ring-bytes", type=int, default=4 << 20)
+    given = parser.parse_args()
+    if shutil.which("tcpreplay") is None:
+        sys.exit("tcpreplay is not here: apt-get install tcpreplay")
+    _lab.enter("tests.bench.capture")
+    _lab.run(["ip", "link", "add", _SENDS, "type", "veth", "peer", "name", _HEARS])
+    for name in (_SENDS, _HEARS):
+        _lab.run(["ip", "link", "set", name, "up"])
+    mixed, flood = (_lab.DIRECTORY / name for name in ("mixed.pcap", "flood.pcap"))
+    _write(mixed, _mixed)
+    _write(flood, _flood)
+
+    alone = min(_replay(mixed, given.loops)[1] for _ in range(2))
+    costs = {
+        "vedette": _vedette(mixed, given.loops, alone, given.ring_bytes),
+        "tcpdump": _tcpdump(mixed, given.loops, alone),
+        "V3, struct": _blocks(mixed, given.loops, alone, 2 * given.ring_bytes),
+        "scapy": _scapy(mixed, given.loops, alone),
+    }
+    _show(costs, alone, given.loops)
+    _show_bounds(flood, given.ring_bytes)
+    _show_scrapes(mixed)
+
+
+def _vedette(file: Path, loops: int, alone: float, ring_bytes: int) -> Cost:
+    with _capture(ring_bytes) as (child, summaries):
+        time.sleep(2.5)
+        before = _counted(summaries)
+        sent, busy, rate = _replay(file, loops)
+        time.sleep(3.5)
+        after = _counted(summaries)
+        accounted, dropped = after[0] - before[0], after[1] - before[1]
+        memory = _lab.memory_mib(child.pid)
+    return Cost(sent, accounted, dropped, busy - alone, memory, rate)
+
+
+def _tcpdump(file: Path, loops: int, alone: float) -> Cost:
+    child = subprocess.Popen(  # noqa: S603 - fixed arguments
+        ["tcpdump", "-p", "-n", "-Q", "in", "-i", _HEARS, "-w", os.devnull],  # noqa: S607 - on PATH
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)
+    sent, busy, rate = _replay(file, loops)
+    time.sleep(1)
+    memory = _lab.memory_mib(child.pid)
+    child.terminate()
+    _, said = child.communicate()
+    captured = int(said.split(" packets captured")[0].split()[-1])
+    lost = int(said.split(" packets dropped by kernel")[0].split()[-1])
+    return Cost(sent, captured, lost, busy - alone, memory, rate)
+
+
+def _blocks(file: Path, loops: int, alone: float, ring_bytes: int) -> Cost:
+    seconds = 3 * loops * _PACKETS / 250_000
+    child = subprocess.Popen(  # noqa: S603 - ours
+        [sys.executable, "-m", "tests.bench._tpacket3", _HEARS, str(seconds), str(ring_bytes)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    start = _busy_seconds()
+    sent, _, rate = _replay(file, loops)
+    memory = _lab.memory_mib(child.pid)
+    accounted, lost = map(int, child.stdout.readline().split())
+    busy = _busy_seconds() - start
+    child.wait()
+    return Cost(sent, accounted, lost, busy - alone, memory, rate)
+
+
+def _scapy(file: Path, loops: int, alone: float) -> Cost:
+    child = subprocess.Popen(  # noqa: S603 - the text above
+        [sys.executable, "-c", _SNIFF, _HEARS, "8"], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(0.5)
+    start = _busy_seconds()
+    sent, _, rate = _replay(file, loops)
+    memory = _lab.memory_mib(child.pid)
+    accounted = int(child.stdout.readline())
+    busy = _busy_seconds() - start
+    child.wait()
+    return Cost(sent, accounted, None, busy - alone, memory, rate)
+
+
+@contextmanager
+def _capture(ring_bytes: int) -> Iterator[tuple["subprocess.Popen[str]", list[dict[str, Any]]]]:
+    """The capture process as the agent starts it, and the summaries that it prints."""
+    child = subprocess.Popen(  # noqa: S603 - ours
+        [
+            *(sys.executable, "-P", "-OO", "-m", "vedette.capture", "--window-seconds", "1"),
+            *("--peers", "20", "--ring-bytes", str(ring_bytes)),
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert child.stdin is not None
+    assert child.stdout is not None
+    told = {
+        "interfaces": [_HEARS], "own": ["10.77.0.2"],
+        "ports": {"tcp": [22, 80, 443, 8080], "udp": [53]},
+    }  # fmt: skip
+    child.stdin.write(json.dumps(told) + "\n")
+    child.stdin.flush()
+    summaries: list[dict[str, Any]] = []
+    lines = child.stdout
+
+    def read() -> None:
+        summaries.extend(map(json.loads, lines))
+
+    Thread(target=read, daemon=True).start()
+    _lab.wait_for(lambda: bool(summaries), "no summary of the capture process")
+    try:
+        yield child, summaries
+    finally:
+        child.stdin.close()
+        child.wait()
+
+
+def _counted(summaries: list[dict[str, Any]]) -> tuple[int, int]:
+    """Return the packets seen and dropped so far."""
+    told = list(summaries)
+    seen = sum(row[2] for one in told for row in one["protocols"])
+    return seen, sum(lost for one in told for lost in one["dropped"].values())
+
+
+def _replay(file: Path, loops: int) -> tuple[int, float, float]:
+    """Send; return the packets, the machine's busy seconds meanwhile, and packets a second."""
+    start, busy = time.monotonic(), _busy_seconds()
+    _lab.run(["tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", str(loops), str(file)])
+    took = time.monotonic() - start
+    time.sleep(0.2)  # what is still in the rings
+    return loops * _PACKETS, _busy_seconds() - busy, loops * _PACKETS / took
+
+
+def _busy_seconds() -> float:
+    """Return the seconds that all processors were not idle, since boot (proc(5), /proc/stat)."""
+    first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
+    ticks = [int(field) for field in first]
+    return (sum(ticks[:8]) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _show(costs: dict[str, Cost], alone: float, loops: int) -> None:
+    tcpdump = costs["tcpdump"]
+
+    def per_million(cost: Cost) -> float:
+        return cost.seconds / max(1, cost.accounted) * 1e6
+
+    def row(text: str, form: str, of: Callable[[Cost], float | None]) -> tuple[str, ...]:
+        values = [of(cost) for cost in costs.values()]
+        return (text, *("" if value is None else format(value, form) for value in values))
+
+    def neither(cost: Cost) -> float | None:
+        return None if cost.dropped is None else cost.sent - cost.accounted - cost.dropped
+
+    rows = [
+        row("packets sent", ",", lambda c: c.sent),
+        row("packets a second", ",.0f", lambda c: c.rate),
+        row("accounted for", ",", lambda c: c.accounted),
+        row("dropped by the kernel", ",", lambda c: c.dropped),
+        row("neither", ",", neither),
+        row("CPU seconds per million, machine-wide", ".2f", per_million),
+        row("  to tcpdump's", ".2f", lambda c: per_million(c) / per_million(tcpdump)),
+        row("resident memory, MiB", ".1f", lambda c: c.memory),
+    ]
+    _lab.print_table(
+        f"{loops * _PACKETS:,} packets at top speed; sending alone takes {alone:.2f} s"
+        f" ({_lab.load()})",
+        ("", *costs),
+        rows,
+    )
+
+
+def _show_bounds(flood: Path, ring_bytes: int) -> None:
+    """Idle, and under a flood of forged sources."""
+    with _capture(ring_bytes) as (child, summaries):
+        time.sleep(1)
+        start = _lab.cpu_seconds(child.pid)
+        time.sleep(10)
+        idle = (_lab.cpu_seconds(child.pid) - start) / 10
+        before = _lab.memory_mib(child.pid)
+        _replay(flood, 20)  # warm: its arrays have their size
+        warm = _lab.memory_mib(child.pid)
+        _replay(flood, 50)
+        time.sleep(1.5)
+        after = _lab.memory_mib(child.pid)
+        widest = max(len(one["peers"]) for one in summaries)
+    rows = [
+        ("idle CPU, % of a core", f"{idle * 100:.2f}"),
+        ("resident memory idle, MiB", f"{before:.1f}"),
+        ("  in a flood of 100,000 forged sources", f"{warm:.1f}"),
+        ("  after 5,000,000 more packets of it", f"{after:.1f}"),
+        ("peers told, at most", str(widest)),
+    ]
+    _lab.print_table("The capture process alone", ("", "vedette"), rows)
+
+
+def _show_scrapes(file: Path) -> None:
+    """How fast the agent answers while its capture runs at full rate."""
+    with _agent.Agent(
+        ("--sniff.include-virtual", "true", "--scan.enabled", "false",
+         "--fingerprint.enabled", "false")
+    ) as agent:  # fmt: skip
+        _lab.wait_for(agent.answers, "the agent does not answer")
+        time.sleep(5)
+        sender = subprocess.Popen(  # noqa: S603 - fixed arguments
+            ["tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", "60", str(file)],  # noqa: S607 - on PATH
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        taken: list[float] = []
+        while sender.poll() is None and len(taken) < 400:
+            taken.append(_lab.fetch(_agent.PORT, compressed=True)[1] * 1e3)
+            time.sleep(0.02)
+        sender.terminate()
+        sender.wait()
+    p99 = statistics.quantiles(taken, n=100, method="inclusive")[98]
+    rows = [
+        ("scrapes", str(len(taken))),
+        ("p50, ms", f"{statistics.median(taken):.2f}"),
+        ("p99, ms", f"{p99:.2f}"),
+    ]
+    _lab.print_table("Scrapes while capture runs at full rate", ("", "vedette"), rows)
+
+
+def _write(path: Path, frame_of: Any) -> None:
+    """Write a file of packets (pcap, little endian, Ethernet)."""
+    chance = random.Random(7)  # noqa: S311 - the same traffic each time
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1))
+        for number in range(_PACKETS):
+            frame = frame_of(chance, number).ljust(60, b"\0")
+            file.write(
+                struct.pack("<IIII", number // 1000, number % 1000, *[len(frame)] * 2) + frame
+            )
+
+
+_MACS = bytes.fromhex("020000000002020000000001")
+
+
+def _mixed(chance: random.Random, _: int) -> bytes:
+    """TCP, UDP, ICMP, IPv6 and a little ARP; some 390 bytes on average."""
+    which, body = chance.random(), bytes(chance.choice([0, 0, 64, 400, 1200]))
+    near = chance.random() < 0.3
+    source = bytes([10, 77, 0, 1]) if near else bytes([198, 51, *chance.randbytes(2)])
+    ports = chance.randrange(1024, 65_535), chance.choice([22, 53, 80, 443, 8080])
+    if which < 0.6:
+        return _ipv4(6, source, struct.pack("!HHIIBBHI", *ports, 1, 1, 0x50, 0x10, 100, 0) + body)
+    if which < 0.85:
+        return _ipv4(17, source, struct.pack("!HHHH", *ports, 8 + len(body), 0) + body)
+    if which < 0.95:
+        header = struct.pack("!IHBB", 0x6000_0000, 20 + len(body), 6, 64) + bytes(31) + b"\2"
+        tcp = struct.pack("!HHIIBBHI", *ports, 1, 1, 0x50, 0x10, 100, 0)
+        return _MACS + b"\x86\xdd" + header + tcp + body
+    if which < 0.995:
+        return _ipv4(1, source, b"\x08\0" + bytes(62))
+    arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, _MACS[6:], source, bytes(6), _OWN)
+    return _MACS + b"\x08\x06" + arp
+
+
+def _flood(chance: random.Random, _: int) -> bytes:
+    """A SYN of a forged source."""
+    tcp = struct.pack("!HHIIBBHI", chance.randrange(1024, 65_535), 443, 1, 0, 0x50, 2, 100, 0)
+    return _ipv4(6, bytes([11, *chance.randbytes(3)]), tcp)
+
+
+def _ipv4(protocol: int, source: bytes, body: bytes) -> bytes:
+    header = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 1, 0, 64, protocol, 0, source, _OWN
+    )
+    return _MACS + b"\x08\0" + header + body
+
+
+if __name__ == "__main__":
+    main()
