@@ -1,4 +1,4 @@
-"""The design that was not taken (DECISIONS 38): TPACKET_V3 blocks, walked packet by packet.
+"""The design that was not taken (DECISIONS 45): TPACKET_V3 blocks, walked packet by packet.
 
 `python -m tests.bench._tpacket3 INTERFACE SECONDS BYTES` prints the packets that it counted, by
 addresses, protocol and ports as the ring does, and those that the kernel dropped.

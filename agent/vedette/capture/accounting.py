@@ -226,9 +226,8 @@ def _port(words: NDArray[Any]) -> Numbers:
 
 def _known_links(rows: Words) -> Flags:
     links = rows[:, ring.HARDWARE] & 0xFFFF
-    kinds = [int(kind) for kind in np.unique(links[:: max(1, len(links) // 64)])]
-    if len(kinds) == 1 and (links == kinds[0]).all():
-        return np.full(len(links), kinds[0] in _LINKS)
+    if (links == links[0]).all():
+        return np.full(len(links), int(links[0]) in _LINKS)
     return np.isin(links, list(_LINKS))
 
 
