@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 from vedette.option import setting
 
+# What may happen on a network: values of the label `event`.
+EVENTS = (
+    "new_neighbour", "address_conflict", "arp_spoofing", "gateway_changed", "rogue_dhcp",
+    "port_scan", "syn_flood", "cleartext_credentials", "dns_tunnelling", "protocol_mismatch",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:

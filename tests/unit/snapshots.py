@@ -7,10 +7,10 @@ from tests.unit.bases import apache
 from vedette.edges.host import Counters, Filesystem, InterfaceAddress, InterfaceCounters
 from vedette.evidence import Certificate, Evidence
 from vedette.jobs.fingerprint import Fingerprint, Guess
-from vedette.jobs.sniff import Sniff
 from vedette.jobs.stats import Stats
 from vedette.risk.score import Exposure, calculate_risk_score
 from vedette.scanned import Address, Port, Scan, Service, Source, finding_key
+from vedette.sniffed import Sniff
 
 V4, V6 = IPv4Address("192.0.2.10"), IPv6Address("2001:db8::10")
 PUBLIC, LOOPBACK = IPv4Address("8.8.8.8"), IPv4Address("127.0.0.1")
@@ -134,6 +134,7 @@ SNIFF = Sniff(
     dropped={"eth0": 0, "lo": 5},
     peers={"198.51.100.7": 44_000, "other": 500},
     neighbours={"192.0.2.1": ("02:00:00:00:00:fe", "Acme"), "192.0.2.2": ("02:00:00:00:00:fd", "")},
+    applications={"ssh": 44_000, "dns": 500},
 )
 
 HOSTILE = (

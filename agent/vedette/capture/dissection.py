@@ -263,12 +263,12 @@ class Dissection:
         if flow.looks < LOOKS:
             flow.look(said, *ports)
         verdict = flow.verdict()
-        count = self._counts.setdefault(verdict.protocol, [0, 0, 0])
-        count[0] += new
-        count[1] += 1
-        count[2] += size
         self._credentials(key, verdict.protocol, packet, said, at)
-        self._associate(verdict, packet, said, at)
+        if not self._associate(verdict, packet, said, at):
+            count = self._counts.setdefault(verdict.protocol, [0, 0, 0])
+            count[0] += new
+            count[1] += 1
+            count[2] += size
 
     def _credentials(self, key: Key, protocol: str, packet: Packet, said: bytes, at: float) -> None:
         if credentials.is_anonymous(protocol, said):
@@ -282,8 +282,11 @@ class Dissection:
                 protocol=protocol,
             )  # fmt: skip
 
-    def _associate(self, verdict: classify.Verdict, packet: Packet, said: bytes, at: float) -> None:
-        """Learn what a port of this host speaks, by its own words if it has said any."""
+    def _associate(self, verdict: classify.Verdict, packet: Packet, said: bytes, at: float) -> bool:
+        """Learn what a port of this host speaks, by its own words if it has said any.
+
+        Return whether it is one of this host's open ports.
+        """
         transport, open_ports = packet.protocol, self._ports().get(packet.protocol, ())
         own = self._own()
         if packet.source in own and packet.source_port in open_ports:
@@ -295,7 +298,7 @@ class Dissection:
             serves = packet.source_port < packet.destination_port
             port = min(packet.source_port, packet.destination_port)
         else:
-            return
+            return False
         if not self._everything:
             known = self._spoken.get((transport, port))
             better = serves or known is None or known[1] == "port"
@@ -304,6 +307,7 @@ class Dissection:
         if serves and verdict.how == "content":
             own_words = classify.content(transport, said, packet.source_port, 0)
             self._mismatch(transport, packet, own_words, at)
+        return not self._everything
 
     def _mismatch(self, transport: str, packet: Packet, spoken: str, at: float) -> None:
         usual = classify.by_port(transport, packet.source_port)
@@ -322,11 +326,11 @@ class Dissection:
     def window(self, syns: Sequence[tuple[bytes, int, int, int]]) -> dict[str, Any]:
         """Return what was learned since the last call, as plain JSON, and judge the window.
 
-        syns: (source, SYNs sent, destinations, (destination, port)s) of the busiest sources, of all
-        packets. application: [[protocol, flows, packets, bytes]] of the frames seen here. spoken:
-        [[transport, port, protocol, content|port, Unix seconds of the last traffic]]. events:
-        [[kind, subject, evidence, Unix seconds]]. heard: [[address, mac, vendor, how, name]].
-        systems: [[address, family, exact|generic|fuzzy]].
+        syns: (source, SYNs sent, destinations, pairs) of the busiest, of all packets. application:
+        [[protocol, flows, packets, bytes]] of the frames seen here that are not of this host's open
+        ports. spoken: [[transport, port, protocol, content|port, Unix seconds of the last traffic]].
+        events: [[kind, subject, evidence, Unix seconds]]. heard: [[address, mac, vendor, how,
+        name]]. systems: [[address, family, exact|generic|fuzzy]].
         """
         self._scans.window(syns, self._at)
         told = {

@@ -5,10 +5,6 @@ from typing import Any
 
 from vedette.capture.bounded import Bounded
 
-KINDS = (
-    "new_neighbour", "address_conflict", "arp_spoofing", "gateway_changed", "rogue_dhcp",
-    "port_scan", "syn_flood", "cleartext_credentials", "dns_tunnelling", "protocol_mismatch",
-)  # fmt: skip
 _WAITING = 64  # in one window; more are counted in the log of none
 _REMEMBERED = 4096
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Confidence = Literal["exact", "generic", "fuzzy"]
-ACCURACY: dict[str, float] = {"exact": 0.8, "generic": 0.6, "fuzzy": 0.4}
 
 _END, _NOP, _MSS, _SCALE, _SACK, _TIMESTAMP = 0, 1, 2, 3, 4, 8
 _LETTERS = {_NOP: "n", _MSS: "m", _SCALE: "w", _SACK: "s", _TIMESTAMP: "t"}

@@ -19,6 +19,7 @@ from vedette import log
 from vedette.errors import BadOutput, NotPermitted, NotReady, TimedOut
 from vedette.job import clean
 from vedette.scanned import Address
+from vedette.thresholds import EVENTS
 
 _NOT_PERMITTED = 77  # capture/__main__.py
 _SUMMARIES_KEPT = 8  # windows; a job that does not fetch them loses the oldest
@@ -27,6 +28,8 @@ _LINE_LIMIT = 4 << 20  # characters of one summary
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 1.0
+_EVIDENCE_KEPT = 16
+_LATEST = 1 << 33  # Unix seconds of an event: the year 2242
 _LARGEST = 1 << 63  # of a count: the kernel's own have 64 bits
 
 Summary = Mapping[str, Any]
@@ -194,9 +197,30 @@ def parse(line: str) -> Summary:
             "peers": _rows(told["peers"], str, int),
             "neighbours": _rows(told["neighbours"], str, str, str),
             "dropped": {clean(name): _checked(n, int) for name, n in told["dropped"].items()},
+            "application": _rows(told.get("application", []), str, int, int, int),
+            "spoken": _rows(told.get("spoken", []), str, int, str, str, float),
+            "events": [_event(*row) for row in told.get("events", [])],
+            "heard": _rows(told.get("heard", []), str, str, str, str, str),
+            "systems": _rows(told.get("systems", []), str, str, str),
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise BadOutput(f"no summary: {type(exc).__name__}") from exc
+
+
+def _event(kind: Any, subject: Any, evidence: Any, at: Any) -> list[Any]:
+    """Return an event of the fixed list; its evidence is numbers, clean words and lists of them."""
+    if kind not in EVENTS or not isinstance(evidence, dict) or len(evidence) > _EVIDENCE_KEPT:
+        raise TypeError
+    told = {clean(key): _evidence(value) for key, value in evidence.items()}
+    if _checked(at, int, float) >= _LATEST:
+        raise TypeError
+    return [kind, _checked(subject, str), told, at]
+
+
+def _evidence(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_checked(item, str) for item in value[:_EVIDENCE_KEPT]]
+    return _checked(value, str) if isinstance(value, str) else _checked(value, int, float)
 
 
 def _rows(rows: Any, *types: type) -> list[list[Any]]:

@@ -1,7 +1,8 @@
 """Which operating system runs there: on the scanned hosts by nmap, on this one by its own word."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 
@@ -9,6 +10,7 @@ from vedette.edges import host, nmap
 from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
 from vedette.scanned import Address, Scan
+from vedette.sniffed import Sniff
 
 UNDETERMINED = "undetermined"
 # nmap's osfamily (nmap-os-db) -> ours. Network devices are told by their device type.
@@ -21,6 +23,9 @@ _NETWORK_DEVICES = frozenset(
 )
 # A fingerprint needs one open and one closed port; nmap compares a few of each.
 _OPEN_PORTS, _CLOSED_PORTS = 4, 3
+_PASSIVE_SHOWN = 32
+# How often the family is right, roughly, by how well the signature fits (capture/passive_os.py).
+_CONFIDENCE = {"exact": 0.8, "generic": 0.6, "fuzzy": 0.4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,7 @@ class Options(JobOptions):
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """One opinion on one host. source: "active" (nmap) or "local". accuracy: 0 to 1.
+    """One opinion on one host. source: active (nmap), passive (SYNs) or local. accuracy: 0 to 1.
 
     family: Linux, Windows, macOS, BSD, network device, other, or undetermined, where nmap found no
     pair of an open and a closed port, or no match at all.
@@ -67,6 +72,7 @@ def observe(options: Options, context: Context[Fingerprint]) -> Iterator[Fingerp
     own = {entry.address for entry in host.addresses()}
     family, name = host.operating_system()
     guesses = [Guess(a, family, name, "local", 1.0) for a in addresses if a in own]
+    guesses += passive(context.latest.get(Sniff), addresses, own)
     active = options.active and host.raw_sockets()
     if not active:
         yield _fingerprint(guesses, active=False)
@@ -85,6 +91,23 @@ def observe(options: Options, context: Context[Fingerprint]) -> Iterator[Fingerp
         )
         guesses.append(parse(report, address))
     yield _fingerprint(guesses, active=True)
+
+
+def passive(
+    sniff: Sniff | None, scanned: Iterable[Address], own: Collection[Address]
+) -> list[Guess]:
+    """Return what SYNs have told of neighbours and scanned hosts, of those heard last.
+
+    Not of everybody who connects: strangers are without number, and each would be a series.
+    """
+    if sniff is None:
+        return []
+    near = {*map(str, scanned), *sniff.neighbours} - {*map(str, own)}
+    heard = [(a, guess) for a, guess in sniff.systems.items() if a in near][-_PASSIVE_SHOWN:]
+    return [
+        Guess(ip_address(a), family, family, "passive", _CONFIDENCE.get(confidence, 0.0))
+        for a, (family, confidence) in heard
+    ]
 
 
 def os_options(open_ports: tuple[int, ...], host_seconds: int) -> tuple[str, ...]:
@@ -132,12 +155,17 @@ def families(fingerprint: Fingerprint) -> Iterable[Metric]:
     )
     accuracy = GaugeMetricFamily(
         "vedette_os_accuracy_ratio",
-        "Match score of nmap's guess at the last fingerprint, 0 to 1; not a probability.",
+        "Match score of nmap's guess at the last fingerprint, or of the passive one where nmap made"
+        " none, 0 to 1; not a probability.",
         labels=["address"],
     )
+    asked = {guess.address for guess in fingerprint.guesses if guess.source == "active"}
     for guess in fingerprint.guesses:
         info.add_metric([str(guess.address), guess.family, guess.name, guess.source], {})
-        if guess.source == "active" and guess.family != UNDETERMINED:
+        best = guess.source == "active" or (
+            guess.source == "passive" and guess.address not in asked
+        )
+        if best and guess.family != UNDETERMINED:
             accuracy.add_metric([str(guess.address)], guess.accuracy)
     yield info
     yield accuracy

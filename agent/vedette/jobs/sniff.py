@@ -4,7 +4,8 @@ A child process captures without a pause; each run of this job takes over its ne
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from prometheus_client.metrics_core import (
@@ -14,6 +15,7 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
+from vedette import log
 from vedette.edges import host
 from vedette.edges.capture_process import CaptureProcess, Summary
 from vedette.errors import NotPermitted
@@ -21,9 +23,9 @@ from vedette.interfaces import Selection
 from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
 from vedette.scanned import Address, Scan
+from vedette.sniffed import Count, Sniff, happened, idle_places, learn, new_neighbours
 from vedette.thresholds import Thresholds
 
-Count = tuple[int, int]  # packets, bytes
 K = TypeVar("K")
 
 CAPTURE = CaptureProcess()
@@ -65,23 +67,6 @@ class Options(JobOptions, Selection):
     events: Thresholds = field(default_factory=Thresholds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sniff:
-    """Counts since the agent's start, and the last window's peers.
-
-    protocols: {(interface, protocol): count}. services: {(transport, port, direction, what
-    answers there): count}. dropped: {interface: packets}. peers: {address: bytes in the last
-    window}, the rest under "other". neighbours: {address: (mac, vendor)}, of those that sent ARP.
-    """
-
-    seconds: float
-    protocols: Mapping[tuple[str, str], Count]
-    services: Mapping[tuple[str, int, str, str], Count]
-    dropped: Mapping[str, int]
-    peers: Mapping[str, int]
-    neighbours: Mapping[str, tuple[str, str]]
-
-
 _NOTHING = Sniff(seconds=0, protocols={}, services={}, dropped={}, peers={}, neighbours={})
 
 
@@ -104,10 +89,30 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
     CAPTURE.tell(known, sorted(own, key=str), _open_ports(scan, own))
     summaries = CAPTURE.fetch(options.interval_seconds + _GRACE_SECONDS, context.stop)
     services = service_names(scan, own)
-    sniff = context.previous or _NOTHING
+    before = context.previous or _NOTHING
+    sniff = before
     for summary in summaries:
-        sniff = add(sniff, summary, services)
-    yield sniff
+        sniff = learn(add(sniff, summary, services), summary, context.now())
+    yield _with_history(sniff, before, services, context)
+
+
+def _with_history(
+    sniff: Sniff,
+    before: Sniff,
+    services: Mapping[tuple[str, int], str],
+    context: Context[Sniff],
+) -> Sniff:
+    """Return it with what only the history tells: who is new, and which port nobody uses."""
+    now = context.now()
+    if any(card not in before.neighbours.values() for card in sniff.neighbours.values()):
+        sniff = happened(sniff, new_neighbours(sniff.neighbours, context.known("neighbour"), now))
+    idle = idle_places(services, sniff.used, context.known("port"), context.known("service"), now)
+    told = sum(sniff.event_counts.values()) - sum(before.event_counts.values())
+    for event in sniff.events[-told:] if told else ():
+        log.event(
+            "warning", "network event", event=event.kind, subject=event.subject, **event.evidence
+        )
+    return replace(sniff, idle=idle)
 
 
 def _open_ports(scan: Scan | None, own: Collection[Address]) -> dict[str, list[int]]:
@@ -136,10 +141,12 @@ def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str])
         interface: sniff.dropped.get(interface, 0) + summary["dropped"].get(interface, 0)
         for interface in sorted({*sniff.dropped, *summary["dropped"]})
     }
-    heard = {address: (mac, vendor) for address, mac, vendor in summary["neighbours"]}
+    heard = {address: (mac, vendor) for address, mac, vendor, *_ in summary.get("heard", ())}
+    heard |= {address: (mac, vendor) for address, mac, vendor in summary["neighbours"]}
     silent = {a: known for a, known in sniff.neighbours.items() if a not in heard}
     neighbours = {**silent, **heard}  # the last heard stand last
-    return Sniff(
+    return replace(
+        sniff,
         seconds=summary["seconds"],
         protocols=protocols,
         # Of ports that are no longer open the counters end, as their other series do.
@@ -147,6 +154,8 @@ def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str])
         dropped=dropped,
         peers=dict(summary["peers"]),
         neighbours=dict(list(neighbours.items())[-_NEIGHBOURS_KEPT:]),
+        spoken={place: what for place, what in sniff.spoken.items() if place in services},
+        used={place: at for place, at in sniff.used.items() if place in services},
     )
 
 
@@ -190,7 +199,8 @@ def families(sniff: Sniff) -> Iterable[Metric]:
     yield peers
     yield GaugeMetricFamily(
         "vedette_neighbours",
-        "Different addresses of the local network that were heard (ARP) since the agent's start.",
+        "Different addresses of the local network that were heard (ARP, NDP, DHCP, mDNS) since the"
+        " agent's start.",
         value=len(sniff.neighbours),
     )
     neighbours = InfoMetricFamily(
@@ -201,6 +211,23 @@ def families(sniff: Sniff) -> Iterable[Metric]:
     for address, (mac, vendor) in list(sniff.neighbours.items())[-_NEIGHBOURS_SHOWN:]:
         neighbours.add_metric([address, mac, vendor], {})
     yield neighbours
+    applications = CounterMetricFamily(
+        "vedette_application_bytes",
+        "Bytes by what was spoken, told by content, else by port: all of this host's open ports,"
+        " and of other flows the packets that were looked at.",
+        labels=["app_protocol"],
+    )
+    for name, size in sorted(sniff.applications.items()):
+        applications.add_metric([name], size)
+    yield applications
+    events = CounterMetricFamily(
+        "vedette_network_events",
+        "Events on the network since the agent's start; the log and the history have the evidence.",
+        labels=["event"],
+    )
+    for kind, number in sniff.event_counts.items():
+        events.add_metric([kind], number)
+    yield events
 
 
 def _pair(
@@ -215,6 +242,10 @@ def _pair(
         yield family
 
 
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
 def facts(sniff: Sniff) -> Iterable[Facts]:
     """Who was heard. Silence is no news: neighbours stay known."""
     yield Facts(
@@ -222,6 +253,26 @@ def facts(sniff: Sniff) -> Iterable[Facts]:
         tuple(
             Fact(address, {"mac": mac}, {"vendor": vendor})
             for address, (mac, vendor) in sniff.neighbours.items()
+        ),
+        complete=False,
+    )
+    yield Facts(
+        "service",
+        tuple(
+            # To the hour: the very same facts are written seldom.
+            Fact(
+                f"{transport}/{port}",
+                {"speaks": sniff.spoken.get((transport, port), ("", ""))[0]},
+                {"last": at - at % 3600},
+            )
+            for (transport, port), at in sorted(sniff.used.items())
+        ),
+        complete=False,
+    )
+    yield Facts(
+        "event",
+        tuple(
+            Fact(f"{e.kind} {e.subject}", {"at": _utc(e.at), **e.evidence}) for e in sniff.events
         ),
         complete=False,
     )

@@ -8,10 +8,10 @@ from vedette.edges import host
 from vedette.evidence import Certificate
 from vedette.history import Change
 from vedette.jobs.fingerprint import Fingerprint
-from vedette.jobs.sniff import Sniff
 from vedette.jobs.stats import Stats
 from vedette.risk.score import host_score, level_of
 from vedette.scanned import Port, Scan
+from vedette.sniffed import Sniff
 from vedette.store import Record
 
 # What is missing, what that costs, and how to get it.
@@ -241,4 +241,25 @@ def _traffic(sniff: Sniff | None) -> dict[str, Any] | None:
             for address, (mac, vendor) in sorted(sniff.neighbours.items())
         ],
         "dropped_packets": dict(sniff.dropped),
+        "applications": [
+            {"app_protocol": name, "bytes": size}
+            for name, size in sorted(sniff.applications.items(), key=lambda item: -item[1])
+        ],
+        "spoken": [
+            {
+                "transport": transport,
+                "port": port,
+                "app_protocol": sniff.spoken.get((transport, port), ("unknown", "port"))[0],
+                "known_by": sniff.spoken.get((transport, port), ("unknown", "port"))[1],
+                "last_traffic": at,
+            }
+            for (transport, port), at in sorted(sniff.used.items())
+        ],
+        "idle_ports": [
+            {"transport": transport, "port": port} for transport, port in sorted(sniff.idle)
+        ],
+        "events": [
+            {"event": e.kind, "subject": e.subject, "evidence": dict(e.evidence), "at": e.at}
+            for e in reversed(sniff.events)
+        ],
     }

@@ -17,8 +17,7 @@ from scapy.layers.l2 import ARP, Ether
 from tests.captures.make import HELLO
 from vedette.capture import passive_os
 from vedette.capture.dissection import Dissection
-from vedette.capture.events import KINDS
-from vedette.thresholds import Thresholds
+from vedette.thresholds import EVENTS, Thresholds
 
 OWN, PEER, GATEWAY, OTHER = "192.0.2.10", "192.0.2.66", "192.0.2.1", "192.0.2.50"
 OWN_MAC, PEER_MAC = "02:00:00:00:00:10", "02:00:00:00:00:66"
@@ -49,7 +48,7 @@ class Host:
     def events(self, syns: list[tuple[bytes, int, int, int]] | None = None) -> dict[str, Any]:
         told = self.dissection.window(syns or [])
         assert json.loads(json.dumps(told)) == told
-        assert {kind for kind, *_ in told["events"]} <= set(KINDS)
+        assert {kind for kind, *_ in told["events"]} <= set(EVENTS)
         return {f"{kind} {subject}": evidence for kind, subject, evidence, _ in told["events"]}
 
 

@@ -17,7 +17,7 @@ from vedette.edges import capture_process
 from vedette.errors import BadOutput
 from vedette.job import clean
 from vedette.jobs import sniff
-from vedette.jobs.sniff import Sniff
+from vedette.sniffed import Sniff
 
 NOTHING = Sniff(seconds=0, protocols={}, services={}, dropped={}, peers={}, neighbours={})
 SUMMARY: dict[str, Any] = {
@@ -28,6 +28,16 @@ SUMMARY: dict[str, Any] = {
     "neighbours": [["192.0.2.1", "02:00:00:00:00:01", "Acme"]],
     "dropped": {"eth0": 0},
 }
+
+
+DISSECTED: dict[str, Any] = {
+    "application": [["tls", 1, 2, 300]],
+    "spoken": [["tcp", 22, "ssh", "content", 1.5]],
+    "events": [["port_scan", "192.0.2.66", {"ports": 100, "macs": ["a", "b"]}, 1.5]],
+    "heard": [["192.0.2.1", "02:00:00:00:00:01", "Acme", "arp", ""]],
+    "systems": [["192.0.2.1", "Linux", "exact"]],
+}
+NOTHING_DISSECTED: dict[str, Any] = {key: [] for key in DISSECTED}
 
 
 def parse(value: object) -> capture_process.Summary:
@@ -42,12 +52,13 @@ def test_what_the_capture_process_writes_can_be_read() -> None:
     window.add("eth0", Packet("arp", sender_mac=b"\2\0\0\0\0\1", sender=peer), 42)
     told = window.as_json(1.5, 3, {"eth0": 1}, lambda _: "Acme")
 
-    assert parse(told) == json.loads(json.dumps(told))
+    assert parse(told) == json.loads(json.dumps(told)) | NOTHING_DISSECTED
 
 
 def test_a_summary_is_taken_as_it_is() -> None:
     """Nothing is added, nothing lost."""
-    assert parse(SUMMARY) == SUMMARY
+    assert parse(SUMMARY) == SUMMARY | NOTHING_DISSECTED
+    assert parse(SUMMARY | DISSECTED) == SUMMARY | DISSECTED
 
 
 CHANGES: tuple[dict[str, Any], ...] = (
@@ -60,6 +71,10 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"services": [["tcp", 22, "in", True, 1]]},
     {"peers": {"a": 1}}, {"peers": [["a", None]]}, {"neighbours": [[1, 2, 3]]},
     {"dropped": []}, {"dropped": {"eth0": "many"}}, {"dropped": {"eth0": -1}},
+    {"application": [["tls", 1, 2]]}, {"spoken": [["tcp", 22, "ssh", "content", math.nan]]},
+    {"events": [["fun", "x", {}, 1.5]]}, {"events": [["port_scan", "x", [], 1.5]]},
+    {"events": [["port_scan", "x", {}, 1e300]]}, {"events": [["port_scan", 1, {}, 1]]},
+    {"events": [["port_scan", "x", {"a": {}}, 1]]}, {"events": 1}, {"heard": [["a"]]},
 )  # fmt: skip
 
 
@@ -95,6 +110,7 @@ def test_its_words_are_one_short_printable_line(text: str) -> None:
 
     assert parse(told) == {
         **SUMMARY,
+        **NOTHING_DISSECTED,
         "protocols": [[short, short, 1, 1]],
         "neighbours": [[short, short, short]],
         "peers": [[short, 1]],

@@ -10,8 +10,9 @@ from tests.support import series_of
 from tests.unit.snapshots import SNIFF, V4, address, port, scan_of
 from vedette.job import Fact, Facts
 from vedette.jobs import sniff
-from vedette.jobs.sniff import Sniff
 from vedette.scanned import Service
+from vedette.sniffed import Sniff
+from vedette.thresholds import EVENTS
 
 NOTHING = Sniff(seconds=0, protocols={}, services={}, dropped={}, peers={}, neighbours={})
 SERVICES = {("tcp", 22): "ssh"}
@@ -35,7 +36,8 @@ def test_a_window_is_added_to_what_was_counted_before() -> None:
         dropped={"eth0": 7, "wg0": 0},
     )
 
-    assert sniff.add(SNIFF, window, SERVICES) == Sniff(
+    assert sniff.add(SNIFF, window, SERVICES) == replace(
+        SNIFF,
         seconds=10.0,
         protocols={
             ("eth0", "tcp"): (101, 50_060),
@@ -115,6 +117,9 @@ def test_windows_as_metrics() -> None:
         "vedette_neighbours 2.0",
         'vedette_neighbour_info{address="192.0.2.1",mac="02:00:00:00:00:fe",vendor="Acme"} 1.0',
         'vedette_neighbour_info{address="192.0.2.2",mac="02:00:00:00:00:fd",vendor=""} 1.0',
+        'vedette_application_bytes_total{app_protocol="dns"} 500.0',
+        'vedette_application_bytes_total{app_protocol="ssh"} 44000.0',
+        *(f'vedette_network_events_total{{event="{event}"}} 0.0' for event in EVENTS),
     ]  # fmt: skip
 
 
@@ -131,7 +136,7 @@ def test_of_many_neighbours_the_last_heard_have_series() -> None:
 
 def test_facts_are_the_neighbours_and_silence_is_no_news() -> None:
     """Who has not spoken for a while is not gone."""
-    assert list(sniff.facts(SNIFF)) == [
+    assert [facts for facts in sniff.facts(SNIFF) if facts.kind == "neighbour"] == [
         Facts(
             "neighbour",
             (

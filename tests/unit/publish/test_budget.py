@@ -8,11 +8,11 @@ from vedette import scan_metrics
 from vedette.edges.host import Filesystem, InterfaceAddress, InterfaceCounters
 from vedette.jobs import fingerprint, sniff, stats
 from vedette.jobs.fingerprint import Fingerprint, Guess
-from vedette.jobs.sniff import Sniff
 from vedette.publish import about, tally
 from vedette.publish.exposition import TEXT, Exposition
 from vedette.publish.server import Server
 from vedette.scanned import Address, Service
+from vedette.sniffed import Sniff
 
 SERVICES = ["ssh", "http", "https", "telnet", "ftp", "redis", "mysql", "snmp", "unknown", "smtp"]
 LEVELS = dict.fromkeys(("debug", "info", "warning", "error", "critical"), 1)
