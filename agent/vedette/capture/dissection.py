@@ -328,7 +328,7 @@ class Dissection:
 
         syns: (source, SYNs sent, destinations, pairs) of the busiest, of all packets. application:
         [[protocol, flows, packets, bytes]] of the frames seen here that are not of this host's open
-        ports. spoken: [[transport, port, protocol, content|port, Unix seconds of the last traffic]].
+        ports. spoken: [[transport, port, protocol, content|port, Unix seconds of the last seen]].
         events: [[kind, subject, evidence, Unix seconds]]. heard: [[address, mac, vendor, how,
         name]]. systems: [[address, family, exact|generic|fuzzy]].
         """
