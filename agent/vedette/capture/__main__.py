@@ -10,8 +10,11 @@ import json
 import os
 import socket
 import sys
+import traceback
+from collections.abc import Callable
 from ipaddress import ip_address
-from threading import Event, Thread
+from pathlib import Path
+from threading import Event, Lock, Thread
 from time import monotonic, process_time, sleep
 from typing import Any
 
@@ -29,6 +32,7 @@ class _Told:
         self.own: frozenset[bytes] = frozenset()
         self.ports: dict[str, list[int]] = {}
         self.interfaces: frozenset[str] = frozenset()
+        self.gateways: frozenset[bytes] = frozenset()
         self.begun = Event()
 
     def listen(self) -> None:
@@ -51,6 +55,8 @@ def main() -> int:
     parser.add_argument("--ring-bytes", type=int, default=4 << 20)
     parser.add_argument("--snap-bytes", type=int, default=126)
     parser.add_argument("--cpu-ratio", type=float, default=1.0)
+    parser.add_argument("--looks", type=int, default=0, help="frames looked into, a second")
+    parser.add_argument("--events", type=json.loads, default={}, help="thresholds, as JSON")
     arguments = parser.parse_args()
 
     told = _Told()
@@ -72,13 +78,25 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
     from vedette.capture.accounting import Counter  # noqa: PLC0415
     from vedette.capture.makers import Makers  # noqa: PLC0415
     from vedette.capture.ring import Ring  # noqa: PLC0415
+    from vedette.capture.telling import Telling  # noqa: PLC0415
 
+    makers, look = Makers(), Lock()
+    dissection = _dissection(arguments.events, told, makers)
+
+    def look_at(name: str, link_type: int, frame: bytes, size: int, at: float) -> None:
+        with look:
+            dissection.frame(name, link_type, frame, size, at)
+
+    if arguments.looks:
+        telling = Telling(lambda name: name in told.interfaces, look_at, arguments.looks)
+        Thread(target=_or_die, args=(telling.listen,), daemon=True).start()
     ring = Ring(lambda name: name in told.interfaces, arguments.ring_bytes, arguments.snap_bytes)
-    counter, makers = Counter(), Makers()
+    counter = Counter()
     while True:
         start = followed = monotonic()
         used = process_time()
         window = summary.Window(told.own, dict(told.ports))
+        told.gateways = _gateways()
         counter.begin(window)
         while (left := start + arguments.window_seconds - monotonic()) > 0:
             if (batch := ring.batch(min(left, _FOLLOW_SECONDS))) is not None:
@@ -96,7 +114,47 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
         line = window.as_json(
             monotonic() - start, arguments.peers, {"all": ring.dropped()}, makers.of
         )
+        with look:
+            line |= dissection.window(window.syns())
         print(json.dumps(line, separators=(",", ":")), flush=True)
+
+
+def _dissection(events: dict[str, Any], told: _Told, makers: Any) -> Any:
+    from vedette.capture.dissection import Dissection  # noqa: PLC0415
+    from vedette.thresholds import Thresholds  # noqa: PLC0415
+
+    lists = {key: tuple(value) for key, value in events.items() if isinstance(value, list)}
+    return Dissection(
+        Thresholds(**(events | lists)),
+        lambda: told.own,
+        lambda: told.ports,
+        vendor_of=makers.of,
+        gateways=lambda: told.gateways,
+    )
+
+
+def _gateways() -> frozenset[bytes]:
+    """Return the default gateways of IPv4, packed (proc(5), /proc/net/route)."""
+    try:
+        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return frozenset()
+    rows = (line.split() for line in lines)
+    return frozenset(
+        int(row[2], 16).to_bytes(4, sys.byteorder)
+        for row in rows
+        if len(row) > 2 and row[1] == "00000000" and row[2] != "00000000"  # noqa: PLR2004 - columns
+    )
+
+
+def _or_die(work: Callable[[], None]) -> None:
+    """Do this; if it fails, end the whole process: the agent says why, and starts another."""
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - whatever it is, it may not go unseen
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:

@@ -8,6 +8,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from ipaddress import ip_address
+from time import time
 from typing import Any
 
 from vedette.capture import classify, credentials, decode, dhcp, passive_os
@@ -332,7 +333,7 @@ class Dissection:
         events: [[kind, subject, evidence, Unix seconds]]. heard: [[address, mac, vendor, how,
         name]]. systems: [[address, family, exact|generic|fuzzy]].
         """
-        self._scans.window(syns, self._at)
+        self._scans.window(syns, self._at or time())
         told = {
             "application": [[name, *count] for name, count in sorted(self._counts.items())],
             "spoken": [[*key, *value] for key, value in sorted(self._spoken.items())],

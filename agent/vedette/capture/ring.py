@@ -86,7 +86,7 @@ class Ring:
         self._poller.register(self._socket, select.POLLIN)
         self.follow()
         # The filter stands: nothing that nobody wants comes in.
-        _bind_to_all(self._socket)
+        bind_to_all(self._socket)
 
     def follow(self) -> None:
         """Take what has appeared, and forget what is gone."""
@@ -138,7 +138,7 @@ class Ring:
         self._socket.close()
 
 
-def _bind_to_all(opened: socket.socket) -> None:
+def bind_to_all(opened: socket.socket) -> None:
     """Bind to all interfaces, those still to come as well; `socket.bind` takes only one."""
     library = ctypes.CDLL(None, use_errno=True)
     address = struct.pack("=H2siHBB8s", socket.AF_PACKET, struct.pack("!H", _ALL), 0, 0, 0, 0, b"")

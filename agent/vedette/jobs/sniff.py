@@ -3,8 +3,9 @@
 A child process captures without a pause; each run of this job takes over its newest windows.
 """
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -63,6 +64,13 @@ class Options(JobOptions, Selection):
         gt=0,
         le=1,
     )
+    looks_per_second: int = setting(
+        500,
+        "Frames that are looked into, a second (Linux): what is spoken, who is there, events. 0:"
+        " none.",
+        ge=0,
+        le=10_000,
+    )
     peers: int = setting(10, "How many peers get a series of their own.", ge=0, le=100)
     events: Thresholds = field(default_factory=Thresholds)
 
@@ -83,7 +91,8 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
         options.interval_seconds,
         options.peers,
         *("--ring-bytes", str(options.ring_bytes), "--snap-bytes", str(options.snap_bytes)),
-        *("--cpu-ratio", str(options.cpu_ratio)),
+        *("--cpu-ratio", str(options.cpu_ratio), "--looks", str(options.looks_per_second)),
+        *("--events", json.dumps(asdict(options.events))),
     )
     own = {a.address for a in found}
     CAPTURE.tell(known, sorted(own, key=str), _open_ports(scan, own))

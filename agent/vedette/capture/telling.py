@@ -1,0 +1,156 @@
+"""The frames that tell something, whole, from a socket of their own: the kernel picks them out.
+
+Which: SYNs, the beginnings of what protocols say first, ARP, neighbour discovery, and the UDP ports
+of DNS, DHCP and the like. At most so many a second are taken; the kernel drops the rest.
+"""
+
+import ctypes
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vedette.capture import filters
+from vedette.capture.filters import Instruction
+from vedette.capture.ring import bind_to_all
+
+_SO_ATTACH_FILTER = 26
+_LONGEST = 2048  # bytes of a frame: a ClientHello with all its extensions, mostly
+_BUFFER = 1 << 18
+_WAIT_SECONDS = 0.5
+
+# linux/bpf_common.h; loads may count from the network header, whatever link header there is.
+_WORD, _HALF, _BYTE = 0x20, 0x28, 0x30
+_WORD_X, _HALF_X, _BYTE_X = 0x40, 0x48, 0x50
+_TO_X, _TO_A, _ADD_X, _AND, _LEFT, _RIGHT, _SET = 0x07, 0x87, 0x0C, 0x54, 0x64, 0x74, 0x00
+_EQUAL, _SOME_BITS, _ABOVE_OR_EQUAL, _RETURN = 0x15, 0x45, 0x35, 0x06
+_NETWORK, _ANCILLARY = 0xFFF00000, 0xFFFFF000
+_PROTOCOL = 0  # SKF_AD_PROTOCOL
+
+# What the first four bytes of a TCP payload are, if it begins a conversation.
+_FIRST_WORDS = (
+    b"SSH-", b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"HTTP", b"PRI ", b"220 ",
+    b"220-", b"USER", b"PASS", b"EHLO", b"HELO", b"AUTH", b"+OK ", b"* OK", b"RFB ", b"AMQP",
+    b"@RSY", b"\x13Bit", b"*1\r\n", b"*2\r\n", b"*3\r\n", b"\x05\0\x0b\x03", b"\x05\0\x0c\x03",
+    b"<str", b"<?xm", b"Pass", b"pass", b"DESC", b"INVI", b"REGI", b"NICK",
+)  # fmt: skip
+_SECOND_WORDS = (
+    b"\xffSMB", b"\xfeSMB", b"MQTT", b"\0\3\0\0", b"\x04\xd2\x16\x2f", b"\xff\xff\xff\xff",
+)  # fmt: skip
+_FIRST_HALVES = (0x1603, 0x0300, 0xFFFB, 0xFFFD)  # TLS' handshake, RDP, telnet's options
+_UDP_PORTS = (53, 67, 68, 69, 123, 137, 161, 500, 546, 547, 1900, 3478, 5060, 5353, 5355)
+_QUIC = 443
+
+Step = tuple[int, int, str, str] | str  # code, operand, label if true, if false; or a label
+
+
+def program(indices: Sequence[int]) -> list[Instruction]:
+    """Return the filter for these interfaces."""
+    steps: list[Step] = [
+        (_HALF, _ANCILLARY + _PROTOCOL, "", ""),
+        (_EQUAL, 0x0806, "take", ""), (_EQUAL, 0x86DD, "v6", ""), (_EQUAL, 0x0800, "", "leave"),
+        (_HALF, _NETWORK + 6, "", ""), (_SOME_BITS, 0x1FFF, "leave", ""),
+        (_BYTE, _NETWORK, "", ""), (_AND, 15, "", ""), (_LEFT, 2, "", ""), (_TO_X, 0, "", ""),
+        (_BYTE, _NETWORK + 9, "", ""), (_EQUAL, 6, "tcp", ""), (_EQUAL, 17, "udp", "leave"),
+        "v6",
+        (_SET, 40, "", ""), (_TO_X, 0, "", ""), (_BYTE, _NETWORK + 6, "", ""),
+        (_EQUAL, 6, "tcp", ""), (_EQUAL, 17, "udp", ""), (_EQUAL, 58, "", "leave"),
+        (_BYTE, _NETWORK + 40, "", ""),
+        *((_EQUAL, kind, "take", "") for kind in (133, 134, 135, 136)),
+        (_EQUAL, 137, "take", "leave"),
+        "udp",
+        (_HALF_X, _NETWORK, "", ""), *((_EQUAL, port, "take", "") for port in _UDP_PORTS),
+        (_EQUAL, _QUIC, "quic", ""),
+        (_HALF_X, _NETWORK + 2, "", ""), *((_EQUAL, port, "take", "") for port in _UDP_PORTS),
+        (_EQUAL, _QUIC, "quic", "leave"),
+        "quic",
+        (_BYTE_X, _NETWORK + 8, "", ""), (_ABOVE_OR_EQUAL, 0xC0, "take", "leave"),
+        "tcp",
+        (_BYTE_X, _NETWORK + 13, "", ""), (_SOME_BITS, 2, "take", ""),
+        (_BYTE_X, _NETWORK + 12, "", ""), (_AND, 0xF0, "", ""), (_RIGHT, 2, "", ""),
+        (_ADD_X, 0, "", ""), (_TO_X, 0, "", ""),
+        (_WORD_X, _NETWORK, "", ""),
+        *((_EQUAL, int.from_bytes(word, "big"), "take", "") for word in _FIRST_WORDS),
+        (_RIGHT, 16, "", ""), *((_EQUAL, half, "take", "") for half in _FIRST_HALVES),
+        (_WORD_X, _NETWORK + 4, "", ""),
+        *((_EQUAL, int.from_bytes(word, "big"), "take", "") for word in _SECOND_WORDS),
+        "leave", (_RETURN, 0, "", ""),
+        "take", (_RETURN, _LONGEST, "", ""),
+    ]  # fmt: skip
+    return [*filters.on_interfaces(indices)[:-1], *_assembled(steps)]
+
+
+def _assembled(steps: list[Step]) -> list[Instruction]:
+    """Turn labels into distances; they reach 255 instructions far."""
+    places: dict[str, int] = {}
+    codes: list[tuple[int, int, str, str]] = []
+    for step in steps:
+        if isinstance(step, str):
+            places[step] = len(codes)
+        else:
+            codes.append(step)
+    return [
+        (
+            code,
+            places[true] - at - 1 if true else 0,
+            places[false] - at - 1 if false else 0,
+            operand,
+        )
+        for at, (code, operand, true, false) in enumerate(codes)
+    ]
+
+
+class Telling:
+    """One socket on all interfaces. look: takes (interface, ARPHRD, frame, size, Unix seconds).
+
+    wanted: says by name which interfaces count. per_second: how many frames are looked at.
+    """
+
+    def __init__(
+        self,
+        wanted: Callable[[str], bool],
+        look: Callable[[str, int, bytes, int, float], None],
+        per_second: int,
+    ) -> None:
+        self._wanted, self._look, self._per_second = wanted, look, per_second
+        self._program = b""
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self.follow()
+        bind_to_all(self._socket)
+        self._socket.settimeout(_WAIT_SECONDS)
+
+    def follow(self) -> None:
+        """Take what has appeared, and forget what is gone."""
+        wanted = sorted(index for index, name in socket.if_nameindex() if self._wanted(name))
+        code = filters.packed(program(wanted))
+        if code != self._program:
+            buffer = ctypes.create_string_buffer(code, len(code))
+            value = struct.pack("HP", len(code) // 8, ctypes.addressof(buffer))
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, value)
+            self._program = code
+
+    def listen(self) -> None:
+        """Look at frames for ever, so many a second."""
+        while True:
+            end = time.monotonic() + 1
+            for _ in range(self._per_second):
+                left = end - time.monotonic()
+                if left <= 0 or not self._one():
+                    break
+            else:
+                time.sleep(max(0.0, end - time.monotonic()))
+            self.follow()
+
+    def _one(self) -> bool:
+        try:
+            frame, address = self._socket.recvfrom(_LONGEST)
+        except TimeoutError:
+            return False
+        except OSError:  # an interface went down: the others are still there
+            time.sleep(_WAIT_SECONDS)
+            return False
+        name: Any = address[0]
+        self._look(name, address[3], frame, len(frame), time.time())
+        return True
