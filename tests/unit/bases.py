@@ -24,6 +24,7 @@ PRODUCTS: Mapping[str, tuple[list[str], str, list[str]]] = {
     "redis": (["redis:redis"], "Redis key-value store", ["redis"]),
     "bind": (["isc:bind"], "ISC BIND", ["bind9"]),
     "powerdns": (["powerdns:authoritative", "powerdns:recursor"], "PowerDNS", ["pdns"]),
+    "samba": (["samba:samba"], "Samba smbd", ["samba"]),
     "minio": (["minio:minio"], "MinIO", []),
     "jenkins": (["jenkins:jenkins"], "Jenkins", []),
 }

@@ -32,10 +32,14 @@ ACCEPTED = """- finding: CVE-2021-41773
 
 
 def assessed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], *more: str, hosts: str = ""
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *more: str,
+    hosts: str = "",
+    flaw: dict[str, Any] = FLAW,
 ) -> dict[str, Any]:
     """Run the command on a report of one host, or of these."""
-    base(tmp_path / "base.sqlite", [FLAW]).close()
+    base(tmp_path / "base.sqlite", [flaw]).close()
     report = tmp_path / "report.xml"
     report.write_text(REPORT.format(hosts or HOST.format("203.0.113.5", "ipv4")))
     words = ["assess", "--nmap-xml", str(report), "--knowledge", str(tmp_path / "base.sqlite")]
@@ -128,3 +132,30 @@ def test_a_list_of_acceptances_that_cannot_be_read_is_refused(
 
     assert cli.main([*words, "--accepted", str(tmp_path / "accepted.yaml")]) == cli.EX_CONFIG
     assert "entry 1: expires must be a day" in capsys.readouterr().err
+
+
+def test_what_a_user_must_be_lured_into_is_not_raised_by_being_exploited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of who reaches the port, 9.8 x 1.00 x 0.70: the floor of 9 is for what needs nobody."""
+    vector = "CVSS:3.1/AV:N/AC:L/PR:N/UI:R/S:U/C:H/I:H/A:H"
+    lured = {**FLAW, "cvss": {"v3": {"score": 9.8, "vector": vector}}}
+    (found,) = assessed(tmp_path, capsys, flaw=lured)["findings"]
+
+    assert found["score"] == 6.9
+
+
+@pytest.mark.parametrize("name", ["imap", "pop3", "ftp", "telnet"])
+def test_what_is_said_inside_of_tls_is_no_clear_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Behind 993 is, for nmap, imap in a tunnel."""
+    inside = HOST.format("203.0.113.5", "ipv4").replace('name="http"', f'name="{name}"')
+    outside = inside.replace('tunnel="ssl" ', "")
+    rules = [
+        {one["finding"] for one in assessed(tmp_path, capsys, hosts=hosts)["findings"]}
+        for hosts in (inside, outside)
+    ]
+
+    assert not any(one.startswith("RULE-CLEARTEXT") for one in rules[0])
+    assert any(one.startswith("RULE-CLEARTEXT") for one in rules[1])

@@ -46,6 +46,11 @@ _FORBIDDEN = re.compile(
 # Of a service that answers, but that nmap does not know, it prints what came back. It knows HTTP
 # by the Server header, which half of all small services do not send.
 _ANSWERED_HTTP = re.compile(r'%r\(GetRequest,[0-9A-F]+,"HTTP/1\\\.')
+# What nmap heard inside of TLS, by IANA's name for both together
+_INSIDE_TLS = {
+    "http": "https", "imap": "imaps", "pop3": "pop3s", "smtp": "smtps", "ftp": "ftps",
+    "ldap": "ldaps", "telnet": "telnets", "irc": "ircs", "nntp": "nntps",
+}  # fmt: skip
 _RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -285,7 +290,7 @@ def _service(port: dict[str, Any], extra: Any) -> Service:
     if not probed and _ANSWERED_HTTP.search(fingerprint):
         name, probed = "http", True
     if tunnel == "ssl":
-        name = {"http": "https"}.get(name, name)
+        name = _INSIDE_TLS.get(name, name)
     # What a service says of itself is written by strangers: from here on it is one short line.
     return Service(
         clean(name),

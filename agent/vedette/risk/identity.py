@@ -80,6 +80,8 @@ _OF_THE_PROJECT = re.compile(
     + "|".join((*DEBIAN.values(), *UBUNTU.values()))
     + r")\d*$"
 )
+# nmap's guess for whatever Samba is newer: it printed it of 4.17.12.
+_GUESSED = frozenset({("samba", "4.6.2")})
 # Its version is that of the connector, not of the server.
 _NO_VERSION = re.compile(r"Coyote", re.IGNORECASE)
 
@@ -172,7 +174,7 @@ def _clean(version: str, product: str) -> str:
     if product in {"mysql", "mariadb"}:  # 5.7.33-log, 8.0.32-0ubuntu0.22.04.2
         named = re.sub(r"^(\d[\d.]*)-.*$", r"\1", named)
     named = _PREFIX.sub("", named)
-    return named if versions.usable(named) else ""
+    return named if versions.usable(named) and (product, named) not in _GUESSED else ""
 
 
 def _product(knowledge: Knowledge, banner: Service) -> str:

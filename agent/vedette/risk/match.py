@@ -89,7 +89,7 @@ def _judge(
 ) -> Iterator[Affected | Suppressed]:
     candidates = _candidates(knowledge, one)
     packages = _packages(knowledge, one) if one.package else ()
-    if one.package and packages:
+    if one.package and (packages or one.package.fixed):
         yield from _by_distribution(knowledge, one, one.package, packages, candidates)
         return
     sure = _upstream_confidence(knowledge, one, host_release, own_build=own_build)

@@ -234,7 +234,7 @@ def _cve_finding(one: match.Affected, exposure: Exposure, where: str, now: float
     if (
         cve.kev
         and one.confidence >= COUNTING_CONFIDENCE
-        and _REACH[exposure] >= _REACH_OF_KEV
+        and reach >= _REACH_OF_KEV
         and score < _KEV_FLOOR
     ):
         product = f"{_KEV_FLOOR:.1f}, raised from {product}"

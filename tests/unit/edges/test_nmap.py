@@ -112,14 +112,14 @@ def test_a_host_that_is_down_is_told_as_such() -> None:
     assert not host.up
 
 
-def test_other_tunnelled_services_keep_their_name() -> None:
-    """Only http has another name under TLS; the tunnel says the rest."""
+def test_a_service_inside_of_tls_has_the_name_of_both() -> None:
+    """What is no clear text must not be called by the name of what is."""
     report = VERSIONS.replace(
         b'name="http" product="nginx" version="1.22.1" tunnel', b'name="imap" tunnel'
     )
 
     assert service(report, 20143) == Service(
-        "imap", tunnel="ssl", probed=True, cpes=("cpe:/a:igor_sysoev:nginx:1.22.1",)
+        "imaps", tunnel="ssl", probed=True, cpes=("cpe:/a:igor_sysoev:nginx:1.22.1",)
     )
 
 

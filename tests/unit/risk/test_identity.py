@@ -78,7 +78,7 @@ def told(banner: Service) -> tuple[str, str, str, str]:
         ),
         (service("MySQL", "5.7.33-log"), ("mysql", "5.7.33", "", "")),
         (service("MySQL", "10.3.23 or earlier"), ("mysql", "", "", "")),
-        (service("Samba smbd", "3.X - 4.X"), ("", "", "", "")),
+        (service("Samba smbd", "3.X - 4.X"), ("samba", "", "", "")),
         (service("Werkzeug", "1.0"), ("", "", "", "")),
         (
             service("x", "25.0", "", r"cpe:/a:erlang:erlang\/otp:25.0"),

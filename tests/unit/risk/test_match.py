@@ -1,6 +1,7 @@
 """risk/match.py: the distribution's word first, upstream's ranges second, and never too sure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,27 @@ def test_a_package_that_the_project_built_has_none_of_the_distributions_fixes(
     knowledge = base(tmp_path / "base", [flaw])
 
     assert verdict(knowledge, Service(), package(version, "nginx")) == {"CVE-2023-44487": expected}
+
+
+def test_the_version_that_nmap_guesses_of_any_samba_is_none(tmp_path: Path) -> None:
+    """4.6.2 is what nmap 7.93 prints of Debian's 4.17.12; CVE-2017-7494 is in 4.6.3 and older."""
+    record_ = record("CVE-2017-7494", "samba", vsi="3.5.0", vee="4.6.4")
+    knowledge = base(tmp_path / "base", [record_])
+
+    assert verdict(knowledge, service("Samba smbd", "4.6.2")) == {}
+    assert verdict(knowledge, service("Samba smbd", "4.6.3")) == {"CVE-2017-7494": 80}
+
+
+def test_the_changelog_is_heard_of_a_package_that_the_base_does_not_know(tmp_path: Path) -> None:
+    """Debian 12's varnish, of whose fixes the bundled base says nothing."""
+    flaws = [record(cve, "nginx", vee="1.25.3") for cve in ("CVE-2023-44487", "CVE-2099-10001")]
+    knowledge = base(tmp_path / "base", flaws)
+    installed = replace(package("1.22.1-9", "nginx"), fixed=frozenset({"CVE-2023-44487"}))
+
+    assert verdict(knowledge, Service(), installed) == {
+        "CVE-2023-44487": "fixed_by_distribution",
+        "CVE-2099-10001": 30,
+    }
 
 
 def test_a_package_of_an_unknown_release_is_never_sure(tmp_path: Path) -> None:
