@@ -163,30 +163,35 @@ def _linked(link: int) -> list[tuple[str, bytes]]:
     return [(name, head(int(packet.version)) + bytes(packet)) for name, packet in NETWORK]
 
 
+def ethernet() -> list[tuple[str, bytes]]:
+    """Return a frame of each kind: (protocol, bytes)."""
+    return _frames(NETWORK, _ETHER) + _stacked()
+
+
 def captures() -> list[Capture]:
     """Return them all."""
-    ethernet = _frames(NETWORK, _ETHER) + _stacked()
-    bare = [frame for _, frame in ethernet]
+    frames = ethernet()
+    bare = [frame for _, frame in frames]
     made = [
         Capture(
             "numbers",
             pcap([f for _, f in _frames(NUMBERS, _ETHER)], 1),
             _truth(_frames(NUMBERS, _ETHER)),
         ),
-        Capture("little", pcap(bare, 1), _truth(ethernet)),
-        Capture("big", pcap(bare, 1, ">"), _truth(ethernet)),
-        Capture("nanoseconds", pcap(bare, 1, ">", 0xA1B23C4D), _truth(ethernet)),
-        Capture("snapped", pcap(bare, 1, more=1000), _truth(ethernet, 1000)),
-        Capture("gzipped", gzip.compress(pcap(bare, 1)), _truth(ethernet)),
+        Capture("little", pcap(bare, 1), _truth(frames)),
+        Capture("big", pcap(bare, 1, ">"), _truth(frames)),
+        Capture("nanoseconds", pcap(bare, 1, ">", 0xA1B23C4D), _truth(frames)),
+        Capture("snapped", pcap(bare, 1, more=1000), _truth(frames, 1000)),
+        Capture("gzipped", gzip.compress(pcap(bare, 1)), _truth(frames)),
     ]
     for link in (0, 9, 50, 101, 108, 113, 276):
-        frames = _linked(link)
-        made.append(Capture(f"link-{link}", pcap([f for _, f in frames], link), _truth(frames)))
+        linked = _linked(link)
+        made.append(Capture(f"link-{link}", pcap([f for _, f in linked], link), _truth(linked)))
     for order in "<>":
         raw = _linked(101)
         file = pcapng([(1, bare), (101, [f for _, f in raw])], order)
         name = "little" if order == "<" else "big"
-        made.append(Capture(f"pcapng-{name}", file, _truth([*ethernet, *raw])))
+        made.append(Capture(f"pcapng-{name}", file, _truth([*frames, *raw])))
     return made
 
 
