@@ -155,9 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     cli_knowledge.add_to(
         commands.add_parser("knowledge", help="Make or show the base of vulnerabilities."), common
     )
-    cli_sniff.add_to(
-        add("sniff", None, "Tell what a capture file holds.", formats=("table", "json"))
-    )
+    sniff = add("sniff", None, "Watch the network, or read a capture.", formats=("table", "json"))
+    cli_sniff.add_to(sniff)
     report = add(
         "report", _report, "Run every job once and write the page as one HTML file.",
         formats=("html", "json"),

@@ -1,28 +1,40 @@
-"""`vedette sniff`: what a capture file holds, by the code that watches the live traffic."""
+"""`vedette sniff`: what the network carries now, or what a capture file holds, by the same code."""
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO
 
 EX_FAILED = 1
 _STANDARD_INPUT = "-"
+_COLUMNS_LIVE = ("WHAT", "NAME", "WHERE", "PACKETS", "BYTES, OR WHAT WAS SEEN")
+_WINDOW_SECONDS = 2
+_SHOWN = 12  # of each kind
 _COLUMNS = ("WHAT", "NAME", "FLOWS", "PACKETS", "BYTES", "HOW")
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument(
-        "--read", metavar="FILE", required=True,
+        "--read",
+        metavar="FILE",
         help="a capture: pcap or pcapng, gzipped or not; - reads standard input",
+    )
+    parser.add_argument(
+        "--windows", type=int, default=0, metavar="N", help="stop after so many (live; 0: never)"
     )  # fmt: skip
     parser.set_defaults(command=run)
 
 
 def run(given: argparse.Namespace, settings: Any) -> int:
-    """Read one capture file and print what is in it."""
+    """Read one capture file and print what is in it; without one, watch the network."""
+    if given.read is None:
+        return _watch(given, settings)
     try:
         if given.read == _STANDARD_INPUT:
             document = _read(sys.stdin.buffer, settings)
@@ -37,6 +49,67 @@ def run(given: argparse.Namespace, settings: Any) -> int:
     else:
         _print(document)
     return EX_FAILED if document["undecodable_reasons"].get("file: no capture file") else 0
+
+
+def _watch(given: argparse.Namespace, settings: Any) -> int:
+    """Show each window as it ends: a table that is drawn anew, or a line of JSON."""
+    from vedette import log, terminal  # noqa: PLC0415
+    from vedette.history import History  # noqa: PLC0415
+    from vedette.job import Context  # noqa: PLC0415
+    from vedette.jobs import sniff as job  # noqa: PLC0415
+    from vedette.publish.inventory import traffic  # noqa: PLC0415
+    from vedette.store import Store  # noqa: PLC0415
+
+    log.start("error", settings.log_format)
+    options = replace(settings.jobs["sniff"], interval_seconds=_WINDOW_SECONDS)
+    previous, stop, number = None, Event(), 0
+    try:
+        with terminal.redrawn(given.format == "table") as show:
+            while not given.windows or number < given.windows:
+                context: Context[Any] = Context(
+                    previous=previous, latest=Store(), known=History(None).known, stop=stop,
+                    progress=lambda *_: None, now=time.time,
+                )  # fmt: skip
+                (previous,) = job.observe(options, context)
+                number += 1
+                document = traffic(previous) or {}
+                if show is None:
+                    print(json.dumps(document), flush=True)
+                else:
+                    show(f"{number * _WINDOW_SECONDS} s", _COLUMNS_LIVE, _live_rows(document))
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        job.CAPTURE.stop()
+    return 0
+
+
+def _live_rows(document: Mapping[str, Any]) -> list[Sequence[str]]:
+    """Return the rows of what is going on, the newest events first."""
+    rows: list[Sequence[str]] = [
+        (
+            "event",
+            e["event"],
+            e["subject"],
+            "",
+            " ".join(f"{k}={v}" for k, v in e["evidence"].items()),
+        )
+        for e in document["events"][:_SHOWN]
+    ]
+    rows += [
+        ("protocol", p["protocol"], p["interface"], str(p["packets"]), str(p["bytes"]))
+        for p in document["protocols"][:_SHOWN]
+    ]
+    rows += [
+        ("application", a["app_protocol"], "", "", str(a["bytes"]))
+        for a in document["applications"][:_SHOWN]
+    ]
+    rows += [("peer", p["peer"], "", "", str(p["bytes"])) for p in document["peers"]]
+    rows += [
+        ("neighbour", n["address"], n["mac"], "", n["vendor"])
+        for n in document["neighbours"][:_SHOWN]
+    ]
+    return rows
 
 
 def _read(stream: BinaryIO, settings: Any) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """What the commands print: tables and progress bars on a terminal, plain text elsewhere."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -30,13 +31,31 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str 
         for row in (columns, *rows):
             print("\t".join(str(cell) for cell in row))
         return
+    console.print(_table(title, columns, rows))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
     table = Table(title=title, title_justify="left", expand=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text, not str: markup in a banner stays what it is.
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    console.print(table)
+    return table
+
+
+Redraw = Callable[[str, Sequence[str], Sequence[Sequence[str | Text]]], None]
+
+
+@contextmanager
+def redrawn(wanted: bool) -> Iterator[Redraw | None]:  # noqa: FBT001 - the only thing to say
+    """Yield what shows a table in the place of the one before; None where that is no terminal."""
+    console = Console()
+    if not (wanted and console.is_terminal):
+        yield None
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda title, columns, rows: live.update(_table(title, columns, rows), refresh=True)
 
 
 def print_scan(scan: Scan) -> None:

@@ -185,4 +185,5 @@ def test_the_peer_is_a_neighbour_and_among_the_peers(field: Field, agent: Agent)
     assert metrics.value("vedette_peer_bytes", peer=PEER_V4) > BIG
     (neighbour,) = metrics.labels("vedette_neighbour_info", address=PEER_V4)
     assert neighbour["mac"] == link["address"]
-    assert metrics.value("vedette_neighbours") == 1
+    # And its two addresses of IPv6, once they were heard.
+    assert 1 <= metrics.value("vedette_neighbours") <= 3

@@ -53,7 +53,7 @@ def inventory(
         **_stats(snapshots.get(Stats)),
         **scan_as_json(snapshots.get(Scan)),
         "operating_systems": _operating_systems(snapshots.get(Fingerprint)),
-        "traffic": _traffic(snapshots.get(Sniff)),
+        "traffic": traffic(snapshots.get(Sniff)),
         "changes": [
             {
                 "at": c.at, "kind": c.kind, "key": c.key, "what": c.what,
@@ -211,7 +211,8 @@ def _operating_systems(fingerprint: Fingerprint | None) -> list[dict[str, Any]]:
     ]
 
 
-def _traffic(sniff: Sniff | None) -> dict[str, Any] | None:
+def traffic(sniff: Sniff | None) -> dict[str, Any] | None:
+    """Return what the network carries, None if nothing was captured."""
     if sniff is None:
         return None
     return {

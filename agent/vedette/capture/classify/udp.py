@@ -99,7 +99,7 @@ def speaks(p: bytes, ports: frozenset[int], expected: str) -> str:
     check = _AT_ITS_PORT.get(expected)
     if check is not None and check(p):
         return expected
-    if not expected and size >= 20 and _strict_dns(p):
+    if expected in ("", "quic") and size >= 20 and _strict_dns(p):
         return "dns"
     return ""
 
