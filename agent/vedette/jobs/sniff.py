@@ -24,7 +24,7 @@ from vedette.interfaces import Selection
 from vedette.job import TIMEOUT_TEXT, Context, Fact, Facts, Job, JobOptions
 from vedette.option import setting
 from vedette.scanned import Address, Scan
-from vedette.sniffed import Count, Sniff, happened, idle_places, learn, new_neighbours
+from vedette.sniffed import IDLE_SECONDS, Count, Sniff, happened, idle_places, learn, new_neighbours
 from vedette.thresholds import Thresholds
 
 K = TypeVar("K")
@@ -115,7 +115,11 @@ def _with_history(
     now = context.now()
     if any(card not in before.neighbours.values() for card in sniff.neighbours.values()):
         sniff = happened(sniff, new_neighbours(sniff.neighbours, context.known("neighbour"), now))
-    idle = idle_places(services, sniff.used, context.known("port"), context.known("service"), now)
+    used = context.known("service")
+    # Most hosts are not watched for so long, and have no need to read all their ports each time.
+    long_enough = any(now - fact.first_seen >= IDLE_SECONDS for fact in used.values())
+    ports = context.known("port") if long_enough else {}
+    idle = idle_places(services, sniff.used, ports, used, now)
     told = sum(sniff.event_counts.values()) - sum(before.event_counts.values())
     for event in sniff.events[-told:] if told else ():
         log.event(
