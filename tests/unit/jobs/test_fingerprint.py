@@ -1,6 +1,7 @@
 """jobs/fingerprint.py: nmap's report on one host in, one of few families out. No nmap is run."""
 
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import sample, series_of, text_of
-from tests.unit.snapshots import FINGERPRINT, V4, V6
+from tests.unit.snapshots import FINGERPRINT, SNIFF, V4, V6
 from vedette.edges.nmap import OsMatch
 from vedette.errors import BadOutput
 from vedette.job import Fact, Facts
@@ -140,3 +141,21 @@ def test_any_report_is_bad_output_or_can_be_printed(field: bytes, data: st.DataO
         assert guess == UNDETERMINED or guess.family in (
             "Linux", "Windows", "macOS", "BSD", "network device", "other",
         )  # fmt: skip
+
+
+def test_syns_of_neighbours_and_scanned_hosts_are_a_passive_opinion() -> None:
+    """Not those of strangers, each of whom would be a series, nor this host's own."""
+    neighbour, stranger = IPv4Address("192.0.2.1"), IPv4Address("203.0.113.9")
+    heard = replace(
+        SNIFF,
+        systems={
+            str(neighbour): ("Linux", "exact"),
+            str(stranger): ("Windows", "exact"),
+            str(V4): ("Linux", "generic"),
+        },
+    )
+
+    assert fingerprint.passive(heard, [V4], {V4}) == [
+        Guess(neighbour, "Linux", "Linux", "passive", 0.8)
+    ]
+    assert fingerprint.passive(None, [V4], {V4}) == []
