@@ -164,7 +164,7 @@ def _filesystems() -> Iterator[Filesystem]:
 def listeners() -> tuple[Listener, ...]:
     """Return the listening TCP and bound UDP sockets, sorted by transport and port."""
     inodes = dict(_inodes())
-    own = os.getpid()
+    own, ours = os.getpid(), _own_sockets()
     found = []
     for connection in psutil.net_connections("inet"):
         tcp = connection.type == socket.SOCK_STREAM
@@ -174,15 +174,18 @@ def listeners() -> tuple[Listener, ...]:
             continue
         address = ip_address(connection.laddr.ip.split("%")[0])
         transport, port = "tcp" if tcp else "udp", connection.laddr.port
-        process, identity = _program(connection.pid)
+        inode = inodes.get((transport, address, port))
+        # A child of ours has our sockets too, until it begins to be another program.
+        pid = own if inode in ours else connection.pid
+        process, identity = _program(pid)
         found.append(
             Listener(
                 address,
                 transport,
                 port,
                 process,
-                identity or f"socket {inodes.get((transport, address, port), 'unknown')}",
-                own=connection.pid == own,
+                identity or f"socket {inode or 'unknown'}",
+                own=pid == own,
             )
         )
     return tuple(sorted(set(found), key=lambda s: (s.transport, s.port, str(s.address), s.process)))
@@ -206,6 +209,17 @@ def _program(pid: int | None) -> tuple[str, str]:
     except (psutil.Error, OSError):
         return "", ""
     return process.name(), hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
+
+
+def _own_sockets() -> set[int]:
+    """Return the inodes of this process's sockets; none where there is no /proc."""
+    found = set()
+    for link in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # the descriptor that lists them is closed by now
+            name, _, number = str(link.readlink()).partition(":")
+            if name == "socket":
+                found.add(int(number.strip("[]")))
+    return found
 
 
 def _inodes() -> Iterator[tuple[tuple[str, Address, int], int]]:

@@ -1,6 +1,8 @@
 """edges/host.py: the texts of the kernel and of os-release(5) in, values out."""
 
 import socket
+import subprocess
+import sys
 from ipaddress import ip_address
 
 import pytest
@@ -92,6 +94,20 @@ def test_a_socket_of_our_own_is_known_as_ours() -> None:
     assert (str(found.address), found.transport, found.own) == ("127.0.0.1", "tcp", True)
     assert found.process
     assert len(found.identity) == 16
+
+
+def test_a_socket_that_a_child_has_as_well_is_ours() -> None:
+    """Between fork and exec each child has the agent's own; its port was then taken for unknown."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", "input()"]
+        child = subprocess.Popen(  # noqa: S603 - this Python
+            command, stdin=subprocess.PIPE, pass_fds=[server.fileno()]
+        )
+        port = server.getsockname()[1]
+        found = [entry.own for entry in host.listeners() if entry.port == port]
+        child.communicate(b"\n")
+
+    assert found == [True]
 
 
 def test_file_systems_have_sizes() -> None:
