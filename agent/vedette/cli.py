@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,7 +24,6 @@ from vedette import __version__
 # Of the capture, when jobs run only once: somebody is waiting.
 _SHORT_WINDOW_SECONDS = 3
 
-_M_ARENA_MAX = -8  # mallopt(3)
 
 EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 1, 64, 69, 78
 
@@ -183,12 +181,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace, settings: Any) -> int:
-    from vedette import log  # noqa: PLC0415
+    from vedette import log, memory  # noqa: PLC0415
     from vedette.agent import Agent  # noqa: PLC0415
     from vedette.publish.server import AddressInUse  # noqa: PLC0415
     from vedette.settings import load  # noqa: PLC0415
 
-    _share_one_arena()
+    memory.share_one_arena()
     faulthandler.enable()  # also of SIGABRT, which systemd's watchdog sends: all stacks in the log
     # A worker that parses for long hands over after 1 ms, not 5: a scrape waits for it three times.
     sys.setswitchinterval(0.001)
@@ -225,7 +223,9 @@ def _run(given: argparse.Namespace, settings: Any) -> int:
     def say(address: str) -> None:
         log.event("info", "vedette watches this host", page=address, metrics=f"{address}metrics")
 
-    # All that is loaded stays: to look through it for garbage stops every thread for 12 ms.
+    # All that is loaded stays: to look through it for garbage stops every thread for 12 ms. What is
+    # garbage already goes first.
+    gc.collect()
     gc.freeze()
     try:
         agent.run(stop, say)
@@ -236,17 +236,6 @@ def _run(given: argparse.Namespace, settings: Any) -> int:
     for number in filter(None, numbers):
         signal.signal(number, signal.SIG_IGN)
     return 0
-
-
-def _share_one_arena() -> None:
-    """Have all threads allocate from one place.
-
-    glibc gives each its own, which keeps what a scan once needed: 3 of 45 MiB.
-    """
-    import ctypes  # noqa: PLC0415
-
-    with suppress(OSError, AttributeError, TypeError):  # another C library, or none
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _once(given: argparse.Namespace, settings: Any) -> int:

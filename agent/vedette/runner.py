@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
 from typing import Any
 
-from vedette import log
+from vedette import log, memory
 from vedette.errors import BUG, JobError, NotReady
 from vedette.history import Change, History
 from vedette.job import Context, Job, JobOptions
@@ -25,6 +25,8 @@ Clock = Callable[[], float]
 _HANGS_SECONDS = 30.0
 # A job that is switched off may take so long to end what it has started.
 _SWITCH_OFF_SECONDS = 1.0
+# A run that took so much of the processor, in its own thread, has taken memory for a moment too.
+_MUCH_SECONDS = 0.05
 
 
 class _Run:
@@ -121,7 +123,10 @@ class Worker:
                 if self._stopping:
                     return
             if run is not None:
+                used = time.thread_time()
                 self._observe(run)
+                if time.thread_time() - used > _MUCH_SECONDS:  # it took memory as well
+                    memory.give_back()
                 with self._lock:
                     self._run = None
 
