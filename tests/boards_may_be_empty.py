@@ -3,7 +3,7 @@
 One list for all that look at the boards: everything else must return data from a real Prometheus.
 """
 
-COMING_METRIC = "its metric is in the contract, but no agent exposes it yet"
+NO_CERTIFICATE = "no service speaks TLS here"
 CALM = "only something wrong fills it"
 QUIET = "a quiet day, on which nothing changed and nobody new was heard"
 _NO_DEADLINE = "nothing that was found has a deadline"
@@ -23,7 +23,7 @@ MAY_BE_EMPTY: dict[str, dict[str, str]] = {
         "Unexpected ports": _ALLOW_LIST,
         "Missing ports": _ALLOW_LIST,
         "Time left": _NO_DEADLINE,
-        "Which certificates expire?": COMING_METRIC,
+        "Which certificates expire?": NO_CERTIFICATE,
         "What was found?": "nothing was found on this host",
         "Whom does it talk to?": "a host that nobody has talked to in the last window",
         "Which of its services carry traffic?": "a host whose services nobody has asked",
@@ -34,17 +34,17 @@ MAY_BE_EMPTY: dict[str, dict[str, str]] = {
         "Suppressed": "no version suggested what does not apply",
         "What is due next?": _NO_DEADLINE,
         "Why do findings not count?": "no version suggested what does not apply",
-        "Which certificates expire first?": COMING_METRIC,
+        "Which certificates expire first?": NO_CERTIFICATE,
         "Which findings are worst?": "nothing was found",
         "Which findings are most widespread?": "nothing was found",
         "Which products have them?": "nothing was found in a product that says its name",
         "Do they become fewer?": "nothing was found",
     },
     "vedette-network": {
-        "Events": COMING_METRIC,
-        "Which applications carry the traffic?": COMING_METRIC,
-        "What happened?": COMING_METRIC,
-        "Where did it happen?": COMING_METRIC,
+        "Events": QUIET,
+        "Which applications carry the traffic?": QUIET,
+        "What happened?": QUIET,
+        "Where did it happen?": QUIET,
         "Who are the busiest peers?": "nobody was talked to in the last window",
         "Who is near?": QUIET,
         "Which interfaces have errors?": CALM,

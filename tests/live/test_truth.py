@@ -106,12 +106,14 @@ def test_what_listens_on_loopback_alone_is_shown_there_alone(metrics: Metrics) -
 
 
 def test_counts_agree_with_the_list(metrics: Metrics) -> None:
-    """`vedette_open_ports` is what alerts look at."""
+    """`vedette_open_ports` is what alerts look at; of loopback, if it has something of its own."""
     listed = [x["address"] for x in metrics.labels("vedette_open_port_info")]
     addresses = ("127.0.0.1", V4, "::1", V6)
 
     assert metrics.all("vedette_open_ports", transport="tcp") == {
-        (address,): listed.count(address) for address in addresses
+        (address,): listed.count(address)
+        for address in addresses
+        if address in (V4, V6) or address in listed
     }
     assert listed.count(V4) >= 18
 

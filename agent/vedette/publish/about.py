@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import (
 )
 
 from vedette import __version__
+from vedette.errors import BUG
 from vedette.store import Record
 
 
@@ -104,10 +105,12 @@ def _job_families(records: Mapping[str, Record], dropped: Mapping[str, int]) -> 
             yield family
     failures = CounterMetricFamily(
         "vedette_job_failures",
-        "Runs of a job that failed, by reason; bug: a fault in the agent itself.",
+        "Runs of a job that failed, by reason, once there is one; bug, always there: a fault in the"
+        " agent itself.",
         labels=["job_name", "reason"],
     )
     for record in records.values():
         for reason, count in record.failures.items():
-            failures.add_metric([record.name, reason], count)
+            if count or reason == BUG:  # six reasons of four jobs would be a twelfth of all series
+                failures.add_metric([record.name, reason], count)
     yield failures
