@@ -106,8 +106,10 @@ class Ring:
         They are read together: what comes after a first one is waited for, as long as the ring has
         room at the rate of the last batch.
         """
+        if (found := self._ready()) == _BATCH:  # there is more than that: no time to lose
+            return Batch(self._words[self._next : self._next + found])
         end = time.monotonic() + max(0.0, seconds)
-        if not self._ready() and not self._poller.poll(max(0.0, seconds) * 1000):
+        if not found and not self._poller.poll(max(0.0, seconds) * 1000):
             return None
         now = time.monotonic()
         pause = min(_TOGETHER_SECONDS, self._slots * _ROOM / self._rate) - (now - self._read)
