@@ -60,7 +60,7 @@ class Counter:
         interfaces = rows[:, ring.INTERFACE].astype(np.int64)
         kinds = rows[:, ring.PROTOCOL] >> 16
         offsets = rows[:, ring.OFFSETS]
-        # Bytes of the network header and after it; unsigned, so too few is far too many: no.
+        # Bytes of the network header and after it.
         there = rows[:, ring.CAPTURED].astype(np.int64) - ((offsets >> 16) - (offsets & 0xFFFF))
         level = (offsets >> 16) == ring.NETWORK
         first = rows[:, _V4]

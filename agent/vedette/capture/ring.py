@@ -118,7 +118,8 @@ class Ring:
         found = self._ready()
         now, before = time.monotonic(), self._read
         self._rate, self._read = max(1.0, found / max(1e-6, now - before)), now
-        return Batch(self._words[self._next : self._next + found])
+        # Woken for nothing, as a poll may be: there is no batch without a packet.
+        return Batch(self._words[self._next : self._next + found]) if found else None
 
     def release(self, batch: Batch) -> None:
         """Give the slots of a batch back to the kernel."""
