@@ -5,7 +5,6 @@ goes to the decoder packet by packet. Both count the same: a property test compa
 """
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +14,26 @@ from vedette.capture.heavy import COUNTERS
 from vedette.capture.summary import Window
 
 Words = NDArray[np.uint32]
-Numbers = NDArray[np.int64]
+Numbers = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
-_FRAGMENT = 256  # beyond all protocol numbers
-_KINDS = 512
-_IPV4, _IPV6 = 0x0008, 0xDD86  # EtherTypes in the network's order, as a little-endian word has them
+# Beyond all protocol numbers: what is a fragment, and what another part counts.
+_FRAGMENT, _ELSEWHERE, _KINDS = 256, 257, 258
 _TCP, _UDP = 6, 17
-# Words of the network header, from its first byte on.
-_V4 = ring.NETWORK // 4
-_LINKS = decode.ETHERNET | decode.RAW_IP
+# A sum of these weights tells packets and bytes at once, in less than a double's 53 bits: a batch
+# has some thousand packets, of 512 KiB at most.
+_PACKET = float(1 << 32)
+# As little-endian words have them: AF_PACKET and the EtherType; the offset of a fragment.
+_IPV4, _IPV6 = 0x0008_0011, 0xDD86_0011
+_OFFSET = 0xFF1F_0000
+_SYN, _SYN_ACK = 0x0200, 0x1200
+# Words of a slot: the network header's first, and the ports, if it is a plain one.
+_NETWORK = ring.NETWORK // 4
+_PORTS_V4, _PORTS_V6 = _NETWORK + 5, _NETWORK + 10
+_PORTS_BYTES = 4
+_LINK_BYTES = dict.fromkeys(decode.ETHERNET, 14) | dict.fromkeys(decode.RAW_IP, 0)
 _EXTENSIONS = np.zeros(256, np.bool_)
 _EXTENSIONS[list(decode.EXTENSIONS)] = True
-_V4_NEEDS, _V6_NEEDS = 20, 40  # bytes of the network header, and four of ports
-_SYN, _SYN_ACK = 0x02, 0x12
 _SYNS_LOOKED_AT = 512  # of a batch
 _PEERS_AT_ONCE = 1 << 14  # packets whose peers are summed up together
 
@@ -38,7 +43,9 @@ class Counter:
 
     def __init__(self) -> None:
         self._window = Window((), {})
-        self._ports = np.zeros((2, 65_536), np.bool_)
+        # By transport, and port in the network's order: which of the services it is, 0 if none.
+        self._services = np.zeros(3 << 16, np.int32)
+        self._told: list[tuple[str, int]] = []
         self._own4: list[int] = []
         self._own6: list[tuple[int, ...]] = []
         self._pending: list[NDArray[np.uint64]] = []
@@ -47,135 +54,113 @@ class Counter:
     def begin(self, window: Window) -> None:
         """Count into this window from now on."""
         self._window = window
-        self._ports[:] = False
-        for row, transport in enumerate(("tcp", "udp")):
-            self._ports[row, list(window.ports.get(transport, ()))] = True
+        self._services[:] = 0
+        self._told = [("", 0)]
+        for row, transport in enumerate(("tcp", "udp"), 1):
+            for port in window.ports.get(transport, ()):
+                self._services[row << 16 | _swapped(port)] = len(self._told)
+                self._told.append((transport, port))
         self._own4 = [int.from_bytes(a, "little") for a in window.own if len(a) == 4]  # noqa: PLR2004
         self._own6 = [_words(a) for a in window.own if len(a) == 16]  # noqa: PLR2004
 
     def add(self, batch: ring.Batch, names: dict[int, str]) -> None:
         """Count the packets of a batch. names: {interface's index: its name}."""
-        rows = batch.rows
-        sizes = rows[:, ring.LENGTH].astype(np.int64)
-        interfaces = rows[:, ring.INTERFACE].astype(np.int64)
-        kinds = rows[:, ring.PROTOCOL] >> 16
-        offsets = rows[:, ring.OFFSETS]
-        # Bytes of the network header and after it.
-        there = rows[:, ring.CAPTURED].astype(np.int64) - ((offsets >> 16) - (offsets & 0xFFFF))
-        level = (offsets >> 16) == ring.NETWORK
-        first = rows[:, _V4]
-        v4 = level & (kinds == _IPV4) & ((first & 0xFF) == 0x45) & (there >= _V4_NEEDS + 4)  # noqa: PLR2004 - version 4, five words
-        v6 = level & (kinds == _IPV6) & ((first & 0xF0) == 0x60) & (there >= _V6_NEEDS + 4)  # noqa: PLR2004 - version 6
-        if v6.any():
-            v6 &= ~_EXTENSIONS[(rows[:, _V4 + 1] >> 16) & 0xFF]
-        known = _known_links(rows)
-        v4, v6 = v4 & known, v6 & known
-        odd = np.flatnonzero(~(v4 | v6))
-        self._add_v4(rows, v4, sizes, interfaces, names)
-        if v6.any():
-            self._add_v6(rows, v6, sizes, interfaces, names)
-        for row in odd.tolist():
-            name = names.get(int(interfaces[row]), "unknown")
-            link = int(rows[row, ring.HARDWARE]) & 0xFFFF
-            self._window.add(name, decode.packet(batch.frame(row), link), int(sizes[row]))
+        interfaces = batch.rows[:, ring.INTERFACE]
+        first = interfaces[0]
+        if (interfaces == first).all():
+            self._add_of_one(batch, names.get(int(first), "unknown"))
+            return
+        for index in np.unique(interfaces):
+            rows = batch.rows[interfaces == index]
+            self._add_of_one(ring.Batch(rows), names.get(int(index), "unknown"))
 
-    def _add_v4(
-        self, rows: Words, chosen: Flags, sizes: Numbers, interfaces: Numbers, names: dict[int, str]
-    ) -> None:
-        if not chosen.all():
-            where = np.flatnonzero(chosen)
-            rows, sizes, interfaces = rows[where], sizes[where], interfaces[where]
+    def _add_of_one(self, batch: ring.Batch, name: str) -> None:
+        """Count packets of one interface: their link headers have the same length."""
+        rows = batch.rows
+        link = int(rows[0, ring.HARDWARE]) & 0xFFFF
+        if (length := _LINK_BYTES.get(link)) is None:
+            odd = np.ones(len(rows), np.bool_)
+        else:
+            level = rows[:, ring.OFFSETS] == (ring.NETWORK << 16 | ring.NETWORK - length)
+            kinds, first = rows[:, ring.PROTOCOL], rows[:, _NETWORK]
+            there = rows[:, ring.CAPTURED]
+            v4 = level & (kinds == _IPV4) & (first & 0xFF == 0x45)  # noqa: PLR2004 - version 4, five words
+            v4 &= there >= length + (_PORTS_V4 - _NETWORK) * 4 + _PORTS_BYTES
+            v6 = level & (kinds == _IPV6) & (first & 0xF0 == 0x60)  # noqa: PLR2004 - version 6
+            if v6.any():
+                v6 &= there >= length + (_PORTS_V6 - _NETWORK) * 4 + _PORTS_BYTES
+                v6 &= ~_EXTENSIONS[(rows[:, _NETWORK + 1] >> 16) & 0xFF]
+                self._add_v6(rows, v6, name)
+            self._add_v4(rows, v4, name)
+            odd = ~(v4 | v6)
+        for row in np.flatnonzero(odd).tolist():
+            packet = decode.packet(batch.frame(row), link)
+            self._window.add(name, packet, int(rows[row, ring.LENGTH]))
+
+    def _add_v4(self, rows: Words, chosen: Flags, name: str) -> None:
+        rows, chosen = _narrowed(rows, chosen)
         if not len(rows):
             return
-        third = rows[:, _V4 + 2]
-        protocol = ((third >> 8) & 0xFF).astype(np.int64)
-        whole = (rows[:, _V4 + 1] >> 16) & 0xFF1F == 0  # the offset of the fragment, byte by byte
-        protocol[~whole] = _FRAGMENT
-        self._add_protocols(protocol, sizes, interfaces, names)
-        source, destination = rows[:, _V4 + 3], rows[:, _V4 + 4]
+        protocol = ((rows[:, _NETWORK + 2] >> 8) & 0xFF).astype(np.intp)
+        protocol[rows[:, _NETWORK + 1] & _OFFSET != 0] = _FRAGMENT
+        protocol[~chosen] = _ELSEWHERE
+        source, destination = rows[:, _NETWORK + 3], rows[:, _NETWORK + 4]
         leaves, arrives = _is_one(source, self._own4), _is_one(destination, self._own4)
-        ports = rows[:, _V4 + 5]
-        self._add_services(protocol, ports, sizes, leaves=leaves, arrives=arrives)
-        others = leaves ^ arrives
-        if others.any():
-            peers = np.where(leaves, destination, source)[others]
-            self._add_peers(peers.astype(np.uint64), sizes[others], None)
-        flags = (rows[:, _V4 + 8] >> 8) & _SYN_ACK
-        self._add_syns(
-            np.flatnonzero((protocol == _TCP) & arrives & (flags == _SYN)),
-            source, destination, ports,
-        )  # fmt: skip
-
-    def _add_v6(
-        self, rows: Words, chosen: Flags, sizes: Numbers, interfaces: Numbers, names: dict[int, str]
-    ) -> None:
-        where = np.flatnonzero(chosen)
-        rows, sizes, interfaces = rows[where], sizes[where], interfaces[where]
-        protocol = ((rows[:, _V4 + 1] >> 16) & 0xFF).astype(np.int64)
-        self._add_protocols(protocol, sizes, interfaces, names)
-        source, destination = rows[:, _V4 + 2 : _V4 + 6], rows[:, _V4 + 6 : _V4 + 10]
-        leaves, arrives = _is_one6(source, self._own6), _is_one6(destination, self._own6)
-        ports = rows[:, _V4 + 10]
-        self._add_services(protocol, ports, sizes, leaves=leaves, arrives=arrives)
-        others = np.flatnonzero(leaves ^ arrives)
+        self._add_counts(rows, protocol, _PORTS_V4, name, leaves=leaves, arrives=arrives)
+        others = np.flatnonzero((leaves ^ arrives) & chosen)
         if len(others):
-            peers = np.where(leaves[:, None], destination, source)[others]
+            pairs = _pairs(np.where(leaves, destination, source)[others], rows[others, ring.LENGTH])
+            self._pending.append(pairs)
+            self._waiting += len(pairs)
+            if self._waiting >= _PEERS_AT_ONCE:
+                self.end()
+
+    def _add_v6(self, rows: Words, chosen: Flags, name: str) -> None:
+        rows, chosen = _narrowed(rows, chosen)
+        protocol = ((rows[:, _NETWORK + 1] >> 16) & 0xFF).astype(np.intp)
+        protocol[~chosen] = _ELSEWHERE
+        source = rows[:, _NETWORK + 2 : _NETWORK + 6]
+        destination = rows[:, _NETWORK + 6 : _NETWORK + 10]
+        leaves, arrives = _is_one6(source, self._own6), _is_one6(destination, self._own6)
+        self._add_counts(rows, protocol, _PORTS_V6, name, leaves=leaves, arrives=arrives)
+        others = np.flatnonzero((leaves ^ arrives) & chosen)
+        if len(others):
+            peers = np.where(leaves[others, None], destination[others], source[others])
             # 32 bits of a product stand for an address: who shares them shares a counter.
-            mixed = (peers * _ODD).sum(axis=1, dtype=np.uint64) & np.uint64(0xFFFFFFFF)
-            self._add_peers(mixed, sizes[others], peers)
-        flags = (rows[:, _V4 + 13] >> 8) & _SYN_ACK
-        self._add_syns(
-            np.flatnonzero((protocol == _TCP) & arrives & (flags == _SYN)),
-            source, destination, ports,
-        )  # fmt: skip
+            keys = (peers * _ODD).sum(axis=1, dtype=np.uint64).astype(np.uint32)
+            self._merge_peers(
+                _pairs(keys, rows[others, ring.LENGTH]),
+                lambda key: peers[int(np.argmax(keys == key))].tobytes(),
+            )
 
-    def _add_protocols(
-        self, protocol: Numbers, sizes: Numbers, interfaces: Numbers, names: dict[int, str]
-    ) -> None:
-        for index in _different(interfaces):
-            here = slice(None) if index is None else interfaces == index
-            number = int(interfaces[0]) if index is None else index
-            packets = np.bincount(protocol[here], minlength=_KINDS)
-            total = np.bincount(protocol[here], sizes[here], minlength=_KINDS)
-            name = names.get(number, "unknown")
-            for kind in np.flatnonzero(packets).tolist():
+    def _add_counts(
+        self, rows: Words, protocol: Numbers, ports_at: int, name: str,
+        *, leaves: Flags, arrives: Flags,
+    ) -> None:  # fmt: skip
+        """Count by protocol, by service and by sender of SYNs. ports_at: the word of the ports."""
+        weights = rows[:, ring.LENGTH] + _PACKET
+        for kind, count in _counted(protocol, weights):
+            if kind != _ELSEWHERE:
                 what = "fragment" if kind == _FRAGMENT else protocols.name(kind)
-                self._window.count_protocol(name, what, int(packets[kind]), int(total[kind]))
-
-    def _add_services(
-        self, protocol: Numbers, ports: Words, sizes: Numbers, *, leaves: Flags, arrives: Flags
-    ) -> None:
-        for row, (number, transport) in enumerate(((_TCP, "tcp"), (_UDP, "udp"))):
-            table = self._ports[row]
-            if not table.any():
-                continue
-            mine = protocol == number
-            # In the network's order: the source port first.
-            inward = mine & arrives & table[_port(ports >> 16)]
-            outward = mine & leaves & ~inward & table[_port(ports)]
-            for direction, chosen, half in (("in", inward, ports >> 16), ("out", outward, ports)):
-                where = np.flatnonzero(chosen)
-                if not len(where):
-                    continue
-                numbers = _port(half[where])
-                packets = np.bincount(numbers)
-                total = np.bincount(numbers, sizes[where])
-                for port in np.flatnonzero(packets).tolist():
-                    self._window.count_service(
-                        transport, port, direction, int(packets[port]), int(total[port])
-                    )
-
-    def _add_peers(self, keys: NDArray[np.uint64], sizes: Numbers, addresses: Words | None) -> None:
-        """Keep them for the next sum. addresses: what the keys stand for, None if IPv4's words."""
-        # One sort of keys and sizes in one word each takes an eighth of an argsort.
-        pairs = (keys << np.uint64(32)) | sizes.astype(np.uint64)
-        if addresses is not None:
-            self._merge_peers(pairs, lambda key: addresses[int(np.argmax(keys == key))].tobytes())
-            return
-        self._pending.append(pairs)
-        self._waiting += len(pairs)
-        if self._waiting >= _PEERS_AT_ONCE:
-            self.end()
+                self._window.count_protocol(name, what, *count)
+        ports = rows[:, ports_at]  # the source port first, in the lower half
+        if len(self._told) > 1:
+            services = _TRANSPORTS[protocol]
+            inward = self._services[services + (ports >> 16)] * arrives
+            outward = self._services[services + (ports & 0xFFFF)] * (leaves & (inward == 0))
+            for direction, which in (("in", inward), ("out", outward)):
+                for service, count in _counted(which, weights):
+                    if service:
+                        self._window.count_service(*self._told[service], direction, *count)
+        flags = rows[:, ports_at + 3] & _SYN_ACK
+        syns = np.flatnonzero((flags == _SYN) & arrives & (protocol == _TCP))
+        words = (ports_at - _NETWORK - 3) // 2  # of an address
+        step = max(1, -(-len(syns) // _SYNS_LOOKED_AT))
+        for row in syns[::step].tolist():
+            both = rows[row, ports_at - 2 * words : ports_at].tobytes()
+            self._window.count_syn(
+                both[: 4 * words], both[4 * words :], _swapped(int(ports[row]) >> 16), step
+            )
 
     def end(self) -> None:
         """Bring into the window what still waits to be summed up."""
@@ -201,41 +186,46 @@ class Counter:
         names = map(address_of, different)
         self._window.peers.merge(zip(names, sums.tolist(), strict=True), total)
 
-    def _add_syns(
-        self, rows: NDArray[np.intp], source: Words, destination: Words, ports: Words
-    ) -> None:
-        if not len(rows):
-            return
-        step = -(-len(rows) // _SYNS_LOOKED_AT)
-        for row in rows[::step].tolist():
-            port = int(_port(ports[row : row + 1] >> 16)[0])
-            self._window.count_syn(source[row].tobytes(), destination[row].tobytes(), port, step)
-
 
 _ODD = np.array([0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F], np.uint64)
+# Where the services of a protocol begin: those of what has none are at 0.
+_TRANSPORTS = np.zeros(_KINDS, np.intp)
+_TRANSPORTS[[_TCP, _UDP]] = 1 << 16, 2 << 16
+
+
+def _counted(
+    keys: NDArray[np.integer], weights: NDArray[np.floating]
+) -> list[tuple[int, tuple[int, int]]]:
+    """Return (key, (packets, bytes)) of the keys that there are."""
+    sums = np.bincount(keys, weights)
+    there = np.flatnonzero(sums)
+    return [
+        (key, (int(total) >> 32, int(total) & 0xFFFF_FFFF))
+        for key, total in zip(there.tolist(), sums[there].tolist(), strict=True)
+    ]
+
+
+def _narrowed(rows: Words, chosen: Flags) -> tuple[Words, Flags]:
+    """Return only the chosen rows, unless there are many: copying a slot costs more than a look."""
+    where = np.flatnonzero(chosen)
+    if 2 * len(where) > len(rows):
+        return rows, chosen
+    return rows[where], np.ones(len(where), np.bool_)
+
+
+def _pairs(keys: Words, sizes: Words) -> NDArray[np.uint64]:
+    """Return one word of each key and size: a sort of these takes an eighth of an argsort."""
+    both = np.empty((len(keys), 2), np.uint32)
+    both[:, 0], both[:, 1] = sizes, keys  # little endian
+    return both.view(np.uint64)[:, 0]
 
 
 def _words(address: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(address[at : at + 4], "little") for at in range(0, 16, 4))
 
 
-def _port(words: NDArray[Any]) -> Numbers:
-    """Return the ports in the lower halves of words that are in the network's order."""
-    return (((words & 0xFF) << 8) | ((words >> 8) & 0xFF)).astype(np.int64)
-
-
-def _known_links(rows: Words) -> Flags:
-    links = rows[:, ring.HARDWARE] & 0xFFFF
-    if (links == links[0]).all():
-        return np.full(len(links), int(links[0]) in _LINKS)
-    return np.isin(links, list(_LINKS))
-
-
-def _different(values: Numbers) -> list[int | None]:
-    """Return the different values, [None] if there is but one."""
-    if (values == values[0]).all():
-        return [None]
-    return [int(value) for value in np.unique(values)]
+def _swapped(port: int) -> int:
+    return (port & 0xFF) << 8 | port >> 8
 
 
 def _is_one(values: Words, known: Collection[int]) -> Flags:

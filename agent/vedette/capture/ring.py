@@ -60,8 +60,9 @@ class Batch:
 class Ring:
     """One socket on all interfaces. wanted: says by name which of them count.
 
-    size: of the ring, in bytes. snap: bytes of each frame that are kept. Raises PermissionError if
-    it may not be opened, OSError where the kernel has no such ring.
+    size: of the ring, in bytes. snap: bytes of each frame that are kept. slots: how many packets it
+    has room for. Raises PermissionError if it may not be opened, OSError where the kernel has no
+    such ring.
     """
 
     def __init__(self, wanted: Callable[[str], bool], size: int, snap: int) -> None:
@@ -72,16 +73,17 @@ class Ring:
         block = math.lcm(slot, _PAGE)
         block *= -(-_BLOCK_PAGES * _PAGE // block)
         blocks = max(1, size // block)
-        self._slots = blocks * block // slot
+        self.slots = blocks * block // slot
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(_SOL_PACKET, _VERSION, _V2)
         self._socket.setsockopt(
-            _SOL_PACKET, _RX_RING, struct.pack("IIII", block, blocks, slot, self._slots)
+            _SOL_PACKET, _RX_RING, struct.pack("IIII", block, blocks, slot, self.slots)
         )
         self._memory = mmap.mmap(self._socket.fileno(), blocks * block)
-        self._words: Words = np.frombuffer(self._memory, np.uint32).reshape(self._slots, slot // 4)
+        self._words: Words = np.frombuffer(self._memory, np.uint32).reshape(self.slots, slot // 4)
         self._next = 0
-        self._rate, self._read = 1.0, 0.0  # packets a second of the last batch, and when that was
+        # Packets a second between the last two pauses, when the last ended, what came since.
+        self._rate, self._read, self._since = 1.0, 0.0, 0
         self._poller = select.poll()
         self._poller.register(self._socket, select.POLLIN)
         self.follow()
@@ -104,27 +106,30 @@ class Ring:
         """Return the next packets, None if none came in so many seconds.
 
         They are read together: what comes after a first one is waited for, as long as the ring has
-        room at the rate of the last batch.
+        room at the rate of before.
         """
-        if (found := self._ready()) == _BATCH:  # there is more than that: no time to lose
+        found = self._ready()
+        if found == min(_BATCH, self.slots - self._next):  # there may be more: no time to lose
+            self._since += found
             return Batch(self._words[self._next : self._next + found])
         end = time.monotonic() + max(0.0, seconds)
         if not found and not self._poller.poll(max(0.0, seconds) * 1000):
             return None
         now = time.monotonic()
-        pause = min(_TOGETHER_SECONDS, self._slots * _ROOM / self._rate) - (now - self._read)
+        pause = min(_TOGETHER_SECONDS, self.slots * _ROOM / self._rate) - (now - self._read)
         if (pause := min(pause, end - now)) > 0:
             time.sleep(pause)
         found = self._ready()
         now, before = time.monotonic(), self._read
-        self._rate, self._read = max(1.0, found / max(1e-6, now - before)), now
+        self._rate = max(1.0, (self._since + found) / max(1e-6, now - before))
+        self._since, self._read = 0, now
         # Woken for nothing, as a poll may be: there is no batch without a packet.
         return Batch(self._words[self._next : self._next + found]) if found else None
 
     def release(self, batch: Batch) -> None:
         """Give the slots of a batch back to the kernel."""
         batch.rows[:, STATUS] = 0
-        self._next = (self._next + len(batch.rows)) % self._slots
+        self._next = (self._next + len(batch.rows)) % self.slots
 
     def _ready(self) -> int:
         """Return how many slots are ours, one after the other."""
