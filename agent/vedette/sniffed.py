@@ -37,7 +37,8 @@ class Sniff:
     window}, the rest under "other". neighbours: {address: (mac, vendor)}, of those that were heard.
     applications: {protocol: bytes}. spoken: {place: (protocol, content|port)}. used: {place: Unix
     time of the last packet}. idle: open places that nobody used for 30 days. event_counts, events:
-    since the start, and the newest. systems: {address: (family, how sure)}.
+    since the start, and the newest. systems: {address: (family, how sure)}. shed: frames that were
+    not looked into. names: how many were asked for by DNS in the last window.
     """
 
     seconds: float
@@ -53,10 +54,15 @@ class Sniff:
     event_counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(EVENTS, 0))
     events: tuple[NetworkEvent, ...] = ()
     systems: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    shed: int = 0
+    names: int = 0
 
 
-def learn(sniff: Sniff, summary: Mapping[str, Any], now: float) -> Sniff:
-    """Return it with what a window's dissection has told: who speaks what, and what happened."""
+def learn(sniff: Sniff, summary: Mapping[str, Any], now: float, *, asked: bool = False) -> Sniff:
+    """Return it with what a window's dissection has told: who speaks what, and what happened.
+
+    asked: this agent itself has asked ports meanwhile, so traffic does not say that they are used.
+    """
     spoken = dict(sniff.spoken)
     for transport, port, protocol, how, _ in summary.get("spoken", ()):
         spoken[transport, port] = protocol, how
@@ -64,7 +70,7 @@ def learn(sniff: Sniff, summary: Mapping[str, Any], now: float) -> Sniff:
     for transport, port, _, packets, size in summary["services"]:
         name = spoken.get((transport, port), ("unknown", ""))[0]
         applications[name] = applications.get(name, 0) + size
-        if packets:
+        if packets and not asked:
             used[transport, port] = now
     for name, _, _, size in summary.get("application", ()):
         applications[name] = applications.get(name, 0) + size

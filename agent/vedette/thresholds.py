@@ -7,7 +7,8 @@ from vedette.option import setting
 # What may happen on a network: values of the label `event`.
 EVENTS = (
     "new_neighbour", "address_conflict", "arp_spoofing", "gateway_changed", "rogue_dhcp",
-    "port_scan", "syn_flood", "cleartext_credentials", "dns_tunnelling", "protocol_mismatch",
+    "rogue_router", "port_scan", "syn_flood", "cleartext_credentials", "dns_tunnelling",
+    "protocol_mismatch",
 )  # fmt: skip
 
 
@@ -36,7 +37,14 @@ class Thresholds:
         100, "Different long names below one domain that one host looks up in a minute.", ge=10
     )
     dhcp_servers: tuple[str, ...] = setting(
-        (), "Addresses of the DHCP servers. Empty: the first that answers is the right one."
+        (),
+        "Addresses of the DHCP servers, of DHCPv6 the link-local ones. None of a family: the first"
+        " that answers is the right one.",
+    )
+    routers: tuple[str, ...] = setting(
+        (),
+        "Link-local addresses of the routers that may advertise themselves (IPv6). Empty: the first"
+        " that does is the right one.",
     )
     proxy_arp: tuple[str, ...] = setting(
         (), "MACs of routers that answer ARP for others (proxy ARP): no spoofing."

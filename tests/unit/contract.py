@@ -78,6 +78,7 @@ CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
     "vedette_captured_packets_total": ("counter", _INTERFACE | {"protocol"}),
     "vedette_captured_bytes_total": ("counter", _INTERFACE | {"protocol"}),
     "vedette_capture_dropped_packets_total": ("counter", _INTERFACE),
+    "vedette_capture_shed_frames_total": ("counter", _NONE),
     "vedette_service_packets_total": (
         "counter",
         frozenset({"transport", "port", "app_protocol", "direction"}),

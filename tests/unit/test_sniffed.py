@@ -32,6 +32,13 @@ def test_bytes_go_to_what_a_port_speaks_not_to_its_number() -> None:
     assert sniff.used == {("tcp", 8080): NOW, ("tcp", 22): NOW}
 
 
+def test_what_the_agent_itself_asks_is_not_used_by_that() -> None:
+    """It scans each open port several times an hour: none would ever be idle."""
+    summary = {"services": [["tcp", 22, "in", 9, 900]]}
+
+    assert learn(SNIFF, summary, NOW, asked=True).used == {}
+
+
 def test_events_are_counted_and_the_newest_kept() -> None:
     """All kinds have a series from the start: an increase of the first one is seen."""
     sniff = happened(SNIFF, [EVENT] * 150)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Event, Lock, Thread
-from time import monotonic, process_time, sleep
+from time import monotonic, process_time, sleep, time
 from typing import Any
 
 from vedette import memory
@@ -24,6 +24,7 @@ from vedette.capture import decode, summary
 
 _NOT_PERMITTED = 77  # EX_NOPERM
 _FOLLOW_SECONDS = 1.0  # interfaces that come and go are noticed within
+_ROUTE_COLUMNS = 10
 _SLICE_SECONDS = 0.05  # of processor time, that a budget may be over at a time
 
 
@@ -84,12 +85,13 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
     from vedette.capture.telling import Telling  # noqa: PLC0415
 
     makers, look = Makers(), Lock()
-    dissection = _dissection(arguments.events, told, makers)
+    dissection = _dissection(arguments.events, told, makers.of)
 
     def look_at(name: str, link_type: int, frame: bytes, size: int, at: float) -> None:
         with look:
             dissection.frame(name, link_type, frame, size, at)
 
+    telling = None
     if arguments.looks:
         telling = Telling(lambda name: name in told.interfaces, look_at, arguments.looks)
         Thread(target=_or_die, args=(telling.listen,), daemon=True).start()
@@ -115,16 +117,18 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
             if over > _SLICE_SECONDS:
                 sleep(min(over, left))
         counter.end()
-        makers.learn(window.macs())
         line = window.as_json(
             monotonic() - start, arguments.peers, {"all": ring.dropped()}, makers.of
         )
         with look:
             line |= dissection.window(window.syns())
+        makers.learn([*window.macs(), *(mac for _, mac, *_ in line["heard"])])
+        line |= {kind: makers.complete(kind, line[kind]) for kind in ("neighbours", "heard")}
+        line["shed"] = telling.shed() if telling else 0
         print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
-def _dissection(events: dict[str, Any], told: _Told, makers: Any) -> Any:
+def _dissection(events: dict[str, Any], told: _Told, vendor_of: Callable[[str], str]) -> Any:
     from vedette.capture.dissection import Dissection  # noqa: PLC0415
     from vedette.thresholds import Thresholds  # noqa: PLC0415
 
@@ -133,23 +137,37 @@ def _dissection(events: dict[str, Any], told: _Told, makers: Any) -> Any:
         Thresholds(**(events | lists)),
         lambda: told.own,
         lambda: told.ports,
-        vendor_of=makers.of,
+        vendor_of=vendor_of,
         gateways=lambda: told.gateways,
     )
 
 
 def _gateways() -> frozenset[bytes]:
-    """Return the default gateways of IPv4, packed (proc(5), /proc/net/route)."""
-    try:
-        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
-    except OSError:
-        return frozenset()
-    rows = (line.split() for line in lines)
+    """Return the default gateways, packed (proc(5), /proc/net/route; net/ipv6/route.c)."""
+    nowhere, nowhere_6 = "0" * 8, "0" * 32
     return frozenset(
-        int(row[2], 16).to_bytes(4, sys.byteorder)
-        for row in rows
-        if len(row) > 2 and row[1] == "00000000" and row[2] != "00000000"  # noqa: PLR2004 - columns
+        {
+            *(
+                int(row[2], 16).to_bytes(4, sys.byteorder)
+                for row in _rows("/proc/net/route")
+                if row[1] == nowhere and row[2] != nowhere
+            ),
+            *(
+                bytes.fromhex(row[4])
+                for row in _rows("/proc/net/ipv6_route")
+                if row[:2] == [nowhere_6, "00"] and row[4] != nowhere_6
+            ),
+        }
     )
+
+
+def _rows(path: str) -> list[list[str]]:
+    """Return the table's rows with all their columns; none where there is no such table."""
+    try:
+        lines = Path(path).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    return [row for line in lines if len(row := line.split()) >= _ROUTE_COLUMNS]
 
 
 def _or_die(work: Callable[[], None]) -> None:
@@ -164,16 +182,26 @@ def _or_die(work: Callable[[], None]) -> None:
 
 def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
     from vedette.capture import scapy_backend  # noqa: PLC0415
+    from vedette.capture.worth import Budget, begins_connection, tells  # noqa: PLC0415
 
     sockets = scapy_backend.Sockets(lambda name: name in told.interfaces)
     vendor_of = scapy_backend.vendors()
+    dissection = _dissection(arguments.events, told, vendor_of)
     while True:
         start = monotonic()
         sockets.follow()
         window = summary.Window(told.own, dict(told.ports))
+        told.gateways = _gateways()
+        budget = Budget(arguments.looks)
         for name, link_type, frame, size in sockets.frames(start + arguments.window_seconds):
-            window.add(name, decode.packet(frame, link_type), size)
+            packet = decode.packet(frame, link_type)
+            window.add(name, packet, size)
+            if packet.destination in told.own and begins_connection(packet, frame):
+                window.count_syn(packet.source, packet.destination, packet.destination_port, 1)
+            if arguments.looks and tells(packet, frame, link_type) and budget.allows(monotonic()):
+                dissection.packet(name, packet, link_type, frame, size, time())
         line = window.as_json(monotonic() - start, arguments.peers, sockets.dropped(), vendor_of)
+        line |= dissection.window(window.syns()) | {"shed": budget.shed}
         print(json.dumps(line, separators=(",", ":")), flush=True)
 
 

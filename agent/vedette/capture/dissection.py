@@ -11,23 +11,22 @@ from ipaddress import ip_address
 from time import time
 from typing import Any
 
-from vedette.capture import classify, credentials, decode, dhcp, passive_os
+from vedette.capture import classify, credentials, decode, dhcp, dhcp6, icmp, passive_os
 from vedette.capture.bounded import Bounded
 from vedette.capture.classify import dns
 from vedette.capture.decode import Packet
 from vedette.capture.events import Events
 from vedette.capture.flows import LOOKS, Flow, Key, payload
+from vedette.capture.lookups import Lookups
 from vedette.capture.neighbours import Arp, Neighbours
 from vedette.capture.scans import Scans
+from vedette.capture.servers import Servers
 from vedette.thresholds import Thresholds
 
 _FLOWS_KEPT = 8192
 _SYSTEMS_KEPT = 1024
-_SERVERS_KEPT = 64
-_DOMAINS_KEPT = 1024
-_GATEWAYS_KEPT = 16
-_DNS_SECONDS = 60.0
-_LONG_NAME = 40  # characters before the domain that somebody owns
+# Nothing is offered at Linux' ports from here on: clients have them, and traceroutes end there.
+_CLIENTS_FROM = 32_768
 _SYN, _ACK, _RST = 0x02, 0x10, 0x04
 _ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
 _NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT, _ROUTER_ADVERTISEMENT = 135, 136, 134
@@ -72,21 +71,20 @@ class Dissection:
         self._everything, self._vendor_of = everything, vendor_of
         self._told_gateways = gateways
         self._events = Events(thresholds.cooldown_seconds)
-        self._learned: Bounded[bytes, bool] = Bounded(_GATEWAYS_KEPT)
+        self._servers = Servers(thresholds, self._events, own)
+        self._lookups = Lookups(thresholds, self._events)
         self._neighbours = Neighbours(thresholds, self._events, own, self._gateways)
         self._scans = Scans(thresholds, self._events, own)
         self._flows: Bounded[Key, Flow] = Bounded(_FLOWS_KEPT)
         self._anonymous: Bounded[Key, bool] = Bounded(_FLOWS_KEPT)
         self._spoken: Bounded[tuple[str, int], tuple[str, str, float]] = Bounded(_FLOWS_KEPT)
         self._systems: Bounded[bytes, tuple[str, str]] = Bounded(_SYSTEMS_KEPT)
-        self._servers: Bounded[str, bytes] = Bounded(_SERVERS_KEPT)
-        self._names: Bounded[tuple[bytes, str], tuple[float, set[int]]] = Bounded(_DOMAINS_KEPT)
         self._counts: dict[str, list[int]] = {}
         self._malformed: Counter[str] = Counter()
         self._at = 0.0
 
     def _gateways(self) -> Collection[bytes]:
-        return {*self._told_gateways(), *(address for address, _ in self._learned.items())}
+        return {*self._told_gateways(), *self._servers.gateways()}
 
     def frame(self, interface: str, link_type: int, frame: bytes, size: int, at: float) -> None:
         """Look at one frame of `size` bytes on the wire, at that Unix time."""
@@ -103,7 +101,10 @@ class Dissection:
         match packet.protocol:
             case "arp":
                 self._arp(interface, packet, frame, mac, at)
+            case "icmp":
+                self._refused(packet, frame, at)
             case "icmpv6":
+                self._refused(packet, frame, at)
                 self._ndp(interface, packet, frame, mac, at)
             case "tcp":
                 self._tcp(packet, frame, size, at)
@@ -117,19 +118,31 @@ class Dissection:
             self._malformed["arp sender is not the frame's"] += 1
         self._neighbours.arp(interface, arp, at)
 
+    def _refused(self, packet: Packet, frame: bytes, at: float) -> None:
+        """Learn from what this host refuses who asks at its closed UDP ports."""
+        if packet.source not in self._own():
+            return
+        said = frame[packet.at : packet.end]
+        asked = icmp.refused(said, ipv6=packet.protocol == "icmpv6")
+        # The quotation has to be of a packet to this host: a router's is of somebody else's.
+        if asked is None or asked.protocol != "udp" or asked.destination not in self._own():
+            return
+        port = asked.destination_port
+        if port < min(asked.source_port, _CLIENTS_FROM):
+            self._scans.begun(asked.source, asked.destination, "udp", port, at)
+
     def _ndp(self, interface: str, packet: Packet, frame: bytes, mac: bytes, at: float) -> None:
         message = frame[packet.at : packet.end]
         if not mac or len(message) < 8 or not any(packet.source):
             return
-        link_local = packet.source[:2] == b"\xfe\x80"
         if message[0] == _NEIGHBOUR_ADVERTISEMENT and len(message) >= 24:
             target = message[8:24]
             if target not in self._own():
                 self._neighbours.heard(target, mac, "ndp")
                 self._neighbours.claims(interface, target, mac, at)
         elif message[0] in (_NEIGHBOUR_SOLICITATION, _ROUTER_ADVERTISEMENT):
-            if message[0] == _ROUTER_ADVERTISEMENT and link_local:
-                self._learned.put(packet.source, True)  # noqa: FBT003 - a set
+            if message[0] == _ROUTER_ADVERTISEMENT:
+                self._servers.advertised(interface, packet.source, mac, message, at)
             self._neighbours.heard(packet.source, mac, "ndp")
             if packet.source not in self._own():
                 self._neighbours.claims(interface, packet.source, mac, at)
@@ -178,6 +191,8 @@ class Dissection:
             self._dns(packet, said, at)
         if ports & {67, 68}:
             self._dhcp(interface, said, at)
+        if (packet.source_port, packet.destination_port) == (dhcp6.SERVER_PORT, dhcp6.CLIENT_PORT):
+            self._dhcp6(interface, packet, said, at)
         if 5353 in ports and mac:
             self._mdns(packet, said, mac)
         # Who asks everybody scans nobody.
@@ -193,26 +208,7 @@ class Dissection:
             return
         if message.response:
             return
-        for name, _ in message.questions:
-            labels = name.lower().split(".")
-            # The domain that somebody owns, roughly: three labels below co.uk and the like.
-            owned = 3 if len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3 else 2
-            below, domain = ".".join(labels[:-owned]), ".".join(labels[-owned:])
-            if len(below) < _LONG_NAME:
-                continue
-            key = packet.source, domain
-            since, seen = self._names.use(key, lambda: (at, set()))
-            if at - since > _DNS_SECONDS or at < since:
-                since, seen = at, set()
-                self._names.put(key, (since, seen))
-            if len(seen) < 4 * self._thresholds.dns_tunnel_names:
-                seen.add(hash(below))
-            if len(seen) >= self._thresholds.dns_tunnel_names:
-                self._events.tell(
-                    "dns_tunnelling", str(ip_address(packet.source)), at,
-                    domain=classify.printable(domain), names=len(seen), length=len(below),
-                    seconds=round(at - since, 3),
-                )  # fmt: skip
+        self._lookups.asked(packet.source, message, at)
 
     def _dhcp(self, interface: str, said: bytes, at: float) -> None:
         message = dhcp.read(said)
@@ -224,20 +220,14 @@ class Dissection:
         if message.kind == dhcp.ACK and any(message.address):
             name = classify.printable(message.name)
             self._neighbours.heard(message.address, message.mac, "dhcp", name)
-        if len(message.server) != 4:
-            return
-        server = str(ip_address(message.server))
-        allowed = self._thresholds.dhcp_servers
-        first = self._servers.use(interface, lambda: message.server)
-        if server not in allowed if allowed else message.server != first:
-            self._events.tell(
-                "rogue_dhcp", server, at, interface=interface,
-                offers=str(ip_address(message.address)),
-                expected=list(allowed) or [str(ip_address(first))],
-            )  # fmt: skip
-            return
-        for router in message.routers:
-            self._learned.put(router, True)  # noqa: FBT003 - a set
+        self._servers.offered(interface, message, at)
+
+    def _dhcp6(self, interface: str, packet: Packet, said: bytes, at: float) -> None:
+        message = dhcp6.read(said)
+        if message is None:
+            self._malformed["dhcpv6"] += 1
+        elif message.kind in (dhcp6.ADVERTISE, dhcp6.REPLY):
+            self._servers.offered6(interface, packet.source, message, at)
 
     def _mdns(self, packet: Packet, said: bytes, mac: bytes) -> None:
         message = dns.read(said)
@@ -330,13 +320,15 @@ class Dissection:
         syns: (source, SYNs sent, destinations, pairs) of the busiest, of all packets. application:
         [[protocol, flows, packets, bytes]] of the frames seen here that are not of this host's open
         ports. spoken: [[transport, port, protocol, content|port, Unix seconds of the last seen]].
-        events: [[kind, subject, evidence, Unix seconds]]. heard: [[address, mac, vendor, how,
-        name]]. systems: [[address, family, exact|generic|fuzzy]].
+        names: how many were asked for by DNS. events: [[kind, subject, evidence, Unix seconds]].
+        heard: [[address, mac, vendor, how, name]]. systems: [[address, family, how sure: exact,
+        generic or fuzzy]].
         """
         self._scans.window(syns, self._at or time())
         told = {
             "application": [[name, *count] for name, count in sorted(self._counts.items())],
             "spoken": [[*key, *value] for key, value in sorted(self._spoken.items())],
+            "names": self._lookups.take(),
             "events": [event.as_json() for event in self._events.take()],
             "heard": self._neighbours.take(self._vendor_of),
             "systems": [[str(ip_address(a)), *guess] for a, guess in self._systems.items()],

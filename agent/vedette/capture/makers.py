@@ -8,9 +8,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 _KEPT = 4096  # cards whose maker is known
 _ASKED_AT_ONCE = 256
+# Neighbours that wait for the maker of their card, and for how many windows at most.
+_HELD, _PATIENCE = 1024, 5
 
 
 class Makers:
@@ -19,15 +22,39 @@ class Makers:
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
         self._child: subprocess.Popen[str] | None = None
+        self._held: dict[str, dict[tuple[str, str], tuple[list[Any], int]]] = {}
 
     def of(self, mac: str) -> str:
         """Return the maker's name, "" if it is unknown or still being looked up."""
         return self._known.get(mac, "")
 
+    def complete(self, kind: str, rows: Iterable[list[Any]]) -> list[list[Any]]:
+        """Return the rows, [address, card, maker, …], whose makers are looked up by now.
+
+        The others are held back for a later call with this kind, for a while: who comes new is
+        told with the maker.
+        """
+        held = self._held.get(kind, {})
+        for row in rows:
+            _, windows = held.get((row[0], row[1]), (row, 0))
+            if len(held) < _HELD or (row[0], row[1]) in held:
+                held[row[0], row[1]] = row, windows
+        told, waiting = [], {}
+        for key, (row, windows) in held.items():
+            if row[1] in self._known or windows >= _PATIENCE:
+                told.append([*row[:2], self.of(row[1]), *row[3:]])
+            else:
+                waiting[key] = row, windows + 1
+        self._held[kind] = waiting
+        return told
+
     def learn(self, macs: Iterable[str]) -> None:
         """Take over what was looked up since the last call, and have these looked up."""
         if self._child is not None and self._child.poll() is not None:
-            self._take(*self._child.communicate()[:1])
+            # Nothing came: the child was killed, which its own message tells. It is asked again.
+            text, _ = self._child.communicate()
+            found: dict[str, str] = json.loads(text) if text else {}
+            self._known = dict([*self._known.items(), *found.items()][-_KEPT:])
             self._child = None
         new = sorted({mac for mac in macs if mac not in self._known})[:_ASKED_AT_ONCE]
         if new and self._child is None:
@@ -37,11 +64,6 @@ class Makers:
                 stdout=subprocess.PIPE,
                 encoding="utf-8",
             )
-
-    def _take(self, text: str) -> None:
-        # Nothing came: the child was killed, which its own message tells. It is asked again.
-        found: dict[str, str] = json.loads(text) if text else {}
-        self._known = dict([*self._known.items(), *found.items()][-_KEPT:])
 
 
 def main() -> None:

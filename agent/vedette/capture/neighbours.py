@@ -18,9 +18,11 @@ _CLAIMS_KEPT = 16  # addresses of one MAC
 # Two MACs for one address within so long, back and forth, are two machines; a change that stays is
 # another network card, or another lease.
 _FLIP_SECONDS = 60.0
+# A router that took over for good, with an address of its own beside, is one after so long.
+_TAKEN_SECONDS = 3600.0
 _SWEEP_SECONDS = 60.0
 _TARGETS_KEPT = 4096
-# MACs that several routers share in turns: VRRP and CARP (RFC 5798), HSRP 1 and 2, GLBP.
+# MACs that several routers share in turns: VRRP and CARP (RFC 9568), HSRP 1 and 2, GLBP.
 _SHARED = tuple(
     bytes.fromhex(start)
     for start in ("00005e0001", "00005e0002", "00000c07ac", "00000c9f", "0007b400")
@@ -30,9 +32,10 @@ _REQUEST, _REPLY = 1, 2
 
 @dataclass(slots=True)
 class _Claim:
-    """Who speaks for an address. before: the MAC that did until `changed`; flips: since then."""
+    """Who speaks for an address. before: the MAC that did until `changed`. first: of all."""
 
     mac: bytes
+    first: bytes
     seen: float
     before: bytes = b""
     changed: float = 0.0
@@ -111,7 +114,7 @@ class Neighbours:
             return
         claim = self._claims.get((interface, address))
         if claim is None:
-            self._claims.put((interface, address), _Claim(mac, at))
+            self._claims.put((interface, address), _Claim(mac, mac, at))
         elif claim.mac != mac:
             self._changed(interface, address, claim, mac, at)
         else:
@@ -134,7 +137,7 @@ class Neighbours:
                 "gateway_changed", text, at,
                 before=claim.mac.hex(":"), now=mac.hex(":"), interface=interface,
             )  # fmt: skip
-        self._claims.put((interface, address), _Claim(mac, at, claim.mac, at))
+        self._claims.put((interface, address), _Claim(mac, claim.first, at, claim.mac, at))
 
     def _many(self, interface: str, address: bytes, mac: bytes, at: float, outer: bytes) -> None:
         """Tell if one MAC claims a gateway's address, and another's."""
@@ -149,8 +152,8 @@ class Neighbours:
         others = [a for a in recent if a not in gateways]
         theirs = [a for a in recent if a in gateways]
         # A router with an address of its own beside the gateway's has had both from the beginning;
-        # a poisoner takes over addresses that another MAC had.
-        taken = [a for a in recent if (c := self._claims.get((interface, a))) and c.before]
+        # a poisoner takes over addresses that another MAC had. Who takes his own back is none.
+        taken = [a for a in recent if self._took(interface, a, mac, at)]
         if theirs and others and taken:
             self._events.tell(
                 "arp_spoofing", mac.hex(":"), at,
@@ -164,6 +167,15 @@ class Neighbours:
                     macs=sorted({mac.hex(":"), self._before(interface, other).hex(":")}),
                     interface=interface, seconds=0.0,
                 )  # fmt: skip
+
+    def _took(self, interface: str, address: bytes, mac: bytes, at: float) -> bool:
+        claim = self._claims.get((interface, address))
+        return (
+            claim is not None
+            and claim.before != b""
+            and claim.first != mac
+            and at - claim.changed < _TAKEN_SECONDS
+        )
 
     def _before(self, interface: str, address: bytes) -> bytes:
         claim = self._claims.get((interface, address))

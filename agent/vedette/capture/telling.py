@@ -1,7 +1,8 @@
 """The frames that tell something, whole, from a socket of their own: the kernel picks them out.
 
 Which: SYNs, the beginnings of what protocols say first, ARP, neighbour discovery, and the UDP ports
-of DNS, DHCP and the like. At most so many a second are taken; the kernel drops the rest.
+of DNS, DHCP and the like. At most so many a second are taken; the kernel drops the rest, and counts
+it.
 """
 
 import ctypes
@@ -9,9 +10,8 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from vedette.capture import filters
+from vedette.capture import filters, worth
 from vedette.capture.filters import Instruction
 from vedette.capture.ring import bind_to_all
 
@@ -19,6 +19,10 @@ _SO_ATTACH_FILTER = 26
 _LONGEST = 2048  # bytes of a frame: a ClientHello with all its extensions, mostly
 _BUFFER = 1 << 18
 _WAIT_SECONDS = 0.5
+# linux/if_packet.h: what the kernel says beside a frame, and how many there were.
+_SOL_PACKET, _STATISTICS, _AUXDATA = 263, 6, 8
+_ALONGSIDE = struct.Struct("=IIIHHHH")
+_VLAN_VALID, _VLAN_NUMBER = 1 << 4, 0x0FFF
 
 # linux/bpf_common.h; loads may count from the network header, whatever link header there is.
 _WORD, _HALF, _BYTE = 0x20, 0x28, 0x30
@@ -26,21 +30,7 @@ _WORD_X, _HALF_X, _BYTE_X = 0x40, 0x48, 0x50
 _TO_X, _TO_A, _ADD_X, _AND, _LEFT, _RIGHT, _SET = 0x07, 0x87, 0x0C, 0x54, 0x64, 0x74, 0x00
 _EQUAL, _SOME_BITS, _ABOVE_OR_EQUAL, _RETURN = 0x15, 0x45, 0x35, 0x06
 _NETWORK, _ANCILLARY = 0xFFF00000, 0xFFFFF000
-_PROTOCOL = 0  # SKF_AD_PROTOCOL
-
-# What the first four bytes of a TCP payload are, if it begins a conversation.
-_FIRST_WORDS = (
-    b"SSH-", b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"HTTP", b"PRI ", b"220 ",
-    b"220-", b"USER", b"PASS", b"EHLO", b"HELO", b"AUTH", b"+OK ", b"* OK", b"RFB ", b"AMQP",
-    b"@RSY", b"\x13Bit", b"*1\r\n", b"*2\r\n", b"*3\r\n", b"\x05\0\x0b\x03", b"\x05\0\x0c\x03",
-    b"<str", b"<?xm", b"Pass", b"pass", b"DESC", b"INVI", b"REGI", b"NICK",
-)  # fmt: skip
-_SECOND_WORDS = (
-    b"\xffSMB", b"\xfeSMB", b"MQTT", b"\0\3\0\0", b"\x04\xd2\x16\x2f", b"\xff\xff\xff\xff",
-)  # fmt: skip
-_FIRST_HALVES = (0x1603, 0x0300, 0xFFFB, 0xFFFD)  # TLS' handshake, RDP, telnet's options
-_UDP_PORTS = (53, 67, 68, 69, 123, 137, 161, 500, 546, 547, 1900, 3478, 5060, 5353, 5355)
-_QUIC = 443
+_PROTOCOL, _HARDWARE = 0, 28  # SKF_AD_PROTOCOL, SKF_AD_HATYPE
 
 Step = tuple[int, int, str, str] | str  # code, operand, label if true, if false; or a label
 
@@ -52,29 +42,42 @@ def program(indices: Sequence[int]) -> list[Instruction]:
         (_EQUAL, 0x0806, "take", ""), (_EQUAL, 0x86DD, "v6", ""), (_EQUAL, 0x0800, "", "leave"),
         (_HALF, _NETWORK + 6, "", ""), (_SOME_BITS, 0x1FFF, "leave", ""),
         (_BYTE, _NETWORK, "", ""), (_AND, 15, "", ""), (_LEFT, 2, "", ""), (_TO_X, 0, "", ""),
-        (_BYTE, _NETWORK + 9, "", ""), (_EQUAL, 6, "tcp", ""), (_EQUAL, 17, "udp", "leave"),
+        (_BYTE, _NETWORK + 9, "", ""), (_EQUAL, 6, "tcp", ""), (_EQUAL, 17, "udp", ""),
+        (_EQUAL, 1, "", "leave"),
+        (_BYTE_X, _NETWORK, "", ""), (_EQUAL, worth.UNREACHABLE, "take", "leave"),
         "v6",
         (_SET, 40, "", ""), (_TO_X, 0, "", ""), (_BYTE, _NETWORK + 6, "", ""),
         (_EQUAL, 6, "tcp", ""), (_EQUAL, 17, "udp", ""), (_EQUAL, 58, "", "leave"),
         (_BYTE, _NETWORK + 40, "", ""),
-        *((_EQUAL, kind, "take", "") for kind in (133, 134, 135, 136)),
-        (_EQUAL, 137, "take", "leave"),
+        *((_EQUAL, kind, "take", "") for kind in worth.ICMP6_TYPES[:-1]),
+        (_EQUAL, worth.ICMP6_TYPES[-1], "take", "leave"),
         "udp",
-        (_HALF_X, _NETWORK, "", ""), *((_EQUAL, port, "take", "") for port in _UDP_PORTS),
-        (_EQUAL, _QUIC, "quic", ""),
-        (_HALF_X, _NETWORK + 2, "", ""), *((_EQUAL, port, "take", "") for port in _UDP_PORTS),
-        (_EQUAL, _QUIC, "quic", "leave"),
+        (_HALF_X, _NETWORK, "", ""), *((_EQUAL, port, "take", "") for port in worth.UDP_PORTS),
+        (_HALF_X, _NETWORK + 2, "", ""), *((_EQUAL, port, "take", "") for port in worth.UDP_PORTS),
+        (_EQUAL, worth.QUIC, "quic", ""),
+        (_HALF_X, _NETWORK, "", ""), (_EQUAL, worth.QUIC, "quic", "leave"),
         "quic",
-        (_BYTE_X, _NETWORK + 8, "", ""), (_ABOVE_OR_EQUAL, 0xC0, "take", "leave"),
+        (_BYTE_X, _NETWORK + 8, "", ""), (_ABOVE_OR_EQUAL, worth.LONG_HEADER, "take", "leave"),
         "tcp",
-        (_BYTE_X, _NETWORK + 13, "", ""), (_SOME_BITS, 2, "take", ""),
+        # A host that begins connections with itself, as our own scans do, tells nothing by that.
+        (_WORD, _ANCILLARY + _HARDWARE, "", ""), (_EQUAL, worth.LOOPBACK, "said", ""),
+        (_BYTE_X, _NETWORK + 13, "", ""), (_SOME_BITS, worth.SYN, "take", ""),
+        "said",
+        (_BYTE_X, _NETWORK + 13, "", ""),
+        (_SOME_BITS, worth.PUSH, "", "words"),
+        (_HALF_X, _NETWORK + 2, "", ""), (_EQUAL, worth.TO_PORT, "take", ""),
+        (_HALF_X, _NETWORK, "", ""), (_EQUAL, worth.FROM_PORT, "take", ""),
+        "words",
         (_BYTE_X, _NETWORK + 12, "", ""), (_AND, 0xF0, "", ""), (_RIGHT, 2, "", ""),
         (_ADD_X, 0, "", ""), (_TO_X, 0, "", ""),
         (_WORD_X, _NETWORK, "", ""),
-        *((_EQUAL, int.from_bytes(word, "big"), "take", "") for word in _FIRST_WORDS),
-        (_RIGHT, 16, "", ""), *((_EQUAL, half, "take", "") for half in _FIRST_HALVES),
+        *((_EQUAL, int.from_bytes(word, "big"), "take", "") for word in worth.FIRST_WORDS),
+        (_RIGHT, 16, "", ""), *((_EQUAL, half, "take", "") for half in worth.FIRST_HALVES),
         (_WORD_X, _NETWORK + 4, "", ""),
-        *((_EQUAL, int.from_bytes(word, "big"), "take", "") for word in _SECOND_WORDS),
+        *((_EQUAL, int.from_bytes(word, "big"), "take", "") for word in worth.SECOND_WORDS),
+        (_RIGHT, 16, "", ""), (_EQUAL, worth.BIND, "take", ""),
+        (_RIGHT, 8, "", ""), (_EQUAL, worth.GREETING_VERSION, "", "leave"),
+        (_WORD_X, _NETWORK, "", ""), (_AND, 0x00FFFFFF, "", ""), (_EQUAL, 0, "take", "leave"),
         "leave", (_RETURN, 0, "", ""),
         "take", (_RETURN, _LONGEST, "", ""),
     ]  # fmt: skip
@@ -117,6 +120,7 @@ class Telling:
         self._program = b""
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._socket.setsockopt(_SOL_PACKET, _AUXDATA, 1)
         self.follow()
         bind_to_all(self._socket)
         self._socket.settimeout(_WAIT_SECONDS)
@@ -145,12 +149,23 @@ class Telling:
 
     def _one(self) -> bool:
         try:
-            frame, address = self._socket.recvfrom(_LONGEST)
+            frame, beside, _, address = self._socket.recvmsg(
+                _LONGEST, socket.CMSG_SPACE(_ALONGSIDE.size)
+            )
         except TimeoutError:
             return False
         except OSError:  # an interface went down: the others are still there
             time.sleep(_WAIT_SECONDS)
             return False
-        name: Any = address[0]
-        self._look(name, address[3], frame, len(frame), time.time())
+        name, size = address[0], len(frame)
+        for _, _, data in beside:  # there is one at most
+            status, size, _, _, _, tag, _ = _ALONGSIDE.unpack(data)
+            if status & _VLAN_VALID:  # another network, whose tag the kernel has taken off
+                name = f"{name}.{tag & _VLAN_NUMBER}"
+        self._look(name, address[3], frame, size, time.time())
         return True
+
+    def shed(self) -> int:
+        """Return how many frames were not looked at since the last call, beyond the budget."""
+        _, lost = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
+        return int(lost)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
+from vedette.edges import own_traffic
 from vedette.scanned import Address
 
 _MOST = 16 << 10  # bytes of an answer
@@ -38,6 +39,7 @@ def ask(
     data = bytearray()
     try:
         with (
+            own_traffic.asking(),
             socket.create_connection((str(address), port), timeout=seconds) as plain,
             _inside(plain, tls=tls) as line,
         ):

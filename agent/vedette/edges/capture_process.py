@@ -202,6 +202,8 @@ def parse(line: str) -> Summary:
             "events": [_event(*row) for row in told.get("events", [])],
             "heard": _rows(told.get("heard", []), str, str, str, str, str),
             "systems": _rows(told.get("systems", []), str, str, str),
+            "names": _checked(told.get("names", 0), int),
+            "shed": _checked(told.get("shed", 0), int),
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise BadOutput(f"no summary: {type(exc).__name__}") from exc

@@ -23,7 +23,7 @@ from xml.etree import ElementTree  # noqa: ICN001 - two letters say less than it
 import nmap
 
 from vedette import log
-from vedette.edges import nmap_scripts
+from vedette.edges import nmap_scripts, own_traffic
 from vedette.errors import BadOutput, NotPermitted, NotReady, TimedOut, ToolMissing
 from vedette.evidence import Script
 from vedette.job import clean
@@ -142,7 +142,8 @@ def run(
     started = time.monotonic()
     outcome = "failed"
     try:
-        report = _communicate(command, started + timeout_seconds, stop, progress)
+        with own_traffic.asking():
+            report = _communicate(command, started + timeout_seconds, stop, progress)
         outcome = "ok"
     except TimedOut as exc:
         outcome = exc.reason

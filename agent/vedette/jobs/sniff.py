@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import (
 )
 
 from vedette import log
-from vedette.edges import host
+from vedette.edges import host, own_traffic
 from vedette.edges.capture_process import CaptureProcess, Summary
 from vedette.errors import NotPermitted
 from vedette.interfaces import Selection
@@ -99,9 +99,11 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
     summaries = CAPTURE.fetch(options.interval_seconds + _GRACE_SECONDS, context.stop)
     services = service_names(scan, own)
     before = context.previous or _NOTHING
+    # The windows, and until they were fetched.
+    asked = own_traffic.within(sum(s["seconds"] for s in summaries) + options.interval_seconds)
     sniff = before
     for summary in summaries:
-        sniff = learn(add(sniff, summary, services), summary, context.now())
+        sniff = learn(add(sniff, summary, services), summary, context.now(), asked=asked)
     yield _with_history(sniff, before, services, context)
 
 
@@ -165,6 +167,8 @@ def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str])
         # Of ports that are no longer open the counters end, as their other series do.
         services={k: v for k, v in counted.items() if services.get((k[0], k[1])) == k[3]},
         dropped=dropped,
+        shed=sniff.shed + summary.get("shed", 0),
+        names=summary.get("names", 0),
         peers=dict(summary["peers"]),
         neighbours=dict(list(neighbours.items())[-_NEIGHBOURS_KEPT:]),
         spoken={place: what for place, what in sniff.spoken.items() if place in services},
@@ -193,6 +197,12 @@ def families(sniff: Sniff) -> Iterable[Metric]:
     for interface, packets in sniff.dropped.items():
         dropped.add_metric([interface], packets)
     yield dropped
+    yield CounterMetricFamily(
+        "vedette_capture_shed_frames",
+        "Frames that tell something and were not looked into, beyond sniff.looks_per_second; they"
+        " count as packets all the same.",
+        value=sniff.shed,
+    )
     yield from _pair(
         "vedette_service",
         "captured to (in) and from (out) this host's open ports",
@@ -226,8 +236,8 @@ def families(sniff: Sniff) -> Iterable[Metric]:
     yield neighbours
     applications = CounterMetricFamily(
         "vedette_application_bytes",
-        "Bytes by what was spoken, told by content, else by port: all of this host's open ports,"
-        " and of other flows the packets that were looked at.",
+        "Bytes by what was spoken, told by content, else by port: all of this host's open ports;"
+        " of other flows only the packets that were looked into, so a part.",
         labels=["app_protocol"],
     )
     for name, size in sorted(sniff.applications.items()):

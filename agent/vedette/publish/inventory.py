@@ -242,6 +242,8 @@ def traffic(sniff: Sniff | None) -> dict[str, Any] | None:
             for address, (mac, vendor) in sorted(sniff.neighbours.items())
         ],
         "dropped_packets": dict(sniff.dropped),
+        "shed_frames": sniff.shed,
+        "names_asked_for": sniff.names,
         "applications": [
             {"app_protocol": name, "bytes": size}
             for name, size in sorted(sniff.applications.items(), key=lambda item: -item[1])
@@ -252,9 +254,10 @@ def traffic(sniff: Sniff | None) -> dict[str, Any] | None:
                 "port": port,
                 "app_protocol": sniff.spoken.get((transport, port), ("unknown", "port"))[0],
                 "known_by": sniff.spoken.get((transport, port), ("unknown", "port"))[1],
-                "last_traffic": at,
+                # Nothing, if only this agent has asked there.
+                "last_traffic": sniff.used.get((transport, port)),
             }
-            for (transport, port), at in sorted(sniff.used.items())
+            for transport, port in sorted({*sniff.spoken, *sniff.used})
         ],
         "idle_ports": [
             {"transport": transport, "port": port} for transport, port in sorted(sniff.idle)

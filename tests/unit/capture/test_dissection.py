@@ -9,13 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.dhcp6 import (
+    DHCP6_Advertise,
+    DHCP6OptDNSServers,
+    DHCP6OptIA_NA,
+    DHCP6OptIAAddress,
+    DHCP6OptServerId,
+)
 from scapy.layers.dns import DNS, DNSQR, DNSRR
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6ND_NA,
+    ICMPv6ND_RA,
+    ICMPv6NDOptDstLLAddr,
+    ICMPv6NDOptPrefixInfo,
+    IPv6,
+)
 from scapy.layers.l2 import ARP, Ether
 
 from tests.captures.make import HELLO
-from vedette.capture import passive_os
+from vedette.capture import dhcp6, icmp, passive_os
 from vedette.capture.dissection import Dissection
 from vedette.thresholds import EVENTS, Thresholds
 
@@ -91,6 +105,30 @@ def dhcp(server: str, kind: str, router: str = GATEWAY) -> Any:
     )  # fmt: skip
 
 
+def advertised6(server: str, mac: str) -> Any:
+    return (
+        Ether(src=mac, dst="33:33:00:00:00:01") / IPv6(src=server, dst="ff02::1")
+        / UDP(sport=547, dport=546) / DHCP6_Advertise(trid=7)
+        / DHCP6OptServerId(duid=b"\0\3\0\1" + bytes(6))
+        / DHCP6OptIA_NA(iaid=1, ianaopts=[DHCP6OptIAAddress(addr="2001:db8::99")])
+        / DHCP6OptDNSServers(dnsservers=[server])
+    )  # fmt: skip
+
+
+def router(address: str, mac: str, lifetime: int = 1800) -> Any:
+    return (
+        Ether(src=mac, dst="33:33:00:00:00:01") / IPv6(src=address, dst="ff02::1")
+        / ICMPv6ND_RA(routerlifetime=lifetime)
+        / ICMPv6NDOptPrefixInfo(prefix="2001:db8:bad::", prefixlen=64)
+    )  # fmt: skip
+
+
+def refusal(asker: str, port: int, from_port: int = 50_000) -> Any:
+    """Return what this host says to who asks at a closed UDP port."""
+    asked = IP(src=asker, dst=OWN) / UDP(sport=from_port, dport=port) / b"probe"
+    return ip(OWN, asker) / ICMP(type=3, code=3) / asked
+
+
 def query(name: str, source: str = PEER) -> Any:
     return ip(source, OWN) / UDP(sport=5000, dport=53) / DNS(rd=1, qd=DNSQR(qname=name))
 
@@ -132,6 +170,17 @@ ORDINARY: dict[str, list[Any]] = {
         for _ in range(5)
         for packet in (arp(GATEWAY, "00:00:5e:00:01:07", OTHER), arp(GATEWAY, "00:00:0c:07:ac:01", OTHER))
     ],
+    "the gateway takes its address back from a poisoner": [
+        arp(GATEWAY, PEER_MAC, OTHER), arp("192.0.2.2", GATEWAY_MAC, OTHER),
+    ],
+    "a router of another network, which is no default one": [
+        router("fe80::1", GATEWAY_MAC), router("fe80::2", OTHER_MAC, 0), router("fe80::1", GATEWAY_MAC),
+    ],
+    "late answers of a resolver, refused; and a traceroute's datagrams": [
+        *(refusal(PEER, 40_000 + n, 53) for n in range(90)),
+        *(refusal(OTHER, 33_434 + n) for n in range(90)),
+    ],
+    "DHCPv6 renewals": [advertised6("fe80::1", GATEWAY_MAC)] * 3,
     "DHCP renewals": [dhcp(GATEWAY, kind) for kind in ("offer", "ack", "ack")],
     "what is said in TLS, and FTP as nobody": [
         *connection(PEER, OWN, 443, (False, HELLO), (False, b"\x17\3\3\0\x05PASS ")),
@@ -190,6 +239,20 @@ ATTACKS: dict[str, tuple[list[Any], str, dict[str, Any]]] = {
     "a second DHCP server": (
         [dhcp(GATEWAY, "ack"), dhcp(PEER, "offer", PEER)],
         f"rogue_dhcp {PEER}", {"expected": [GATEWAY]},
+    ),
+    "a second DHCPv6 server": (
+        [advertised6("fe80::1", GATEWAY_MAC), advertised6("fe80::66", PEER_MAC)],
+        "rogue_dhcp fe80::66",
+        {"expected": ["fe80::1"], "offers": "2001:db8::99", "dns_servers": ["fe80::66"]},
+    ),
+    "a second router": (
+        [router("fe80::1", GATEWAY_MAC), router("fe80::66", PEER_MAC)],
+        "rogue_router fe80::66",
+        {"expected": ["fe80::1"], "mac": PEER_MAC, "prefixes": ["2001:db8:bad::/64"]},
+    ),
+    "nmap -sU at ports that nobody looks into": (
+        [refusal(PEER, port) for port in range(1000, 1130)],
+        f"port_scan {PEER}", {"shape": "vertical", "ports": 100},
     ),
     "a SYN flood": (
         [syn(f"203.0.113.{n % 250}", OWN, 443, n) for n in range(1, 1200)],
@@ -329,6 +392,81 @@ def test_any_tcp_header_has_a_signature_or_none(data: bytes, ttl: int) -> None:
     syn_read = passive_os.read(data, ttl)
 
     assert syn_read is None or passive_os.family(syn_read) is None or len(syn_read.layout) <= 20
+
+
+def test_the_listed_servers_and_routers_are_no_rogues() -> None:
+    """Each family has its own list: IPv4's addresses say nothing of who may do DHCPv6."""
+    host = Host(dhcp_servers=(GATEWAY, "fe80::66"), routers=("fe80::1", "fe80::2")).hears([
+        advertised6("fe80::66", PEER_MAC), router("fe80::1", GATEWAY_MAC), router("fe80::2", OTHER_MAC),
+        dhcp(GATEWAY, "ack"),
+    ])  # fmt: skip
+    assert host.events() == {}
+
+    assert list(host.hears([advertised6("fe80::1", GATEWAY_MAC)]).events()) == [
+        "rogue_dhcp fe80::1"
+    ]
+
+
+@given(st.integers(1, 11), st.binary(max_size=30), st.integers(0, 3), st.integers(0, 120))
+def test_dhcpv6_is_read_as_scapy_writes_it(kind: int, duid: bytes, servers: int, cut: int) -> None:
+    """And what is cut short is none, or has less in it."""
+    resolvers = [f"2001:db8::{n + 1}" for n in range(servers)]
+    body = bytes(
+        DHCP6OptServerId(duid=duid)
+        / DHCP6OptIA_NA(ianaopts=[DHCP6OptIAAddress(addr="2001:db8::99")])
+        / DHCP6OptDNSServers(dnsservers=resolvers)
+    )
+    message = bytes([kind, 0, 0, 7]) + body
+
+    assert dhcp6.read(message) == dhcp6.Message(
+        kind, duid, ip_address("2001:db8::99").packed,
+        tuple(ip_address(text).packed for text in resolvers),
+    )  # fmt: skip
+    short = dhcp6.read(message[:cut])
+    assert short is None or len(short.dns_servers) <= servers
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_dhcpv6_or_not(data: bytes) -> None:
+    """Lying lengths included."""
+    dhcp6.read(data)
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.binary(max_size=80), st.booleans())
+def test_any_icmp_refuses_something_or_nothing(
+    kind: int,
+    code: int,
+    quoted: bytes,
+    ipv6: bool,  # noqa: FBT001
+) -> None:
+    """What is quoted is a stranger's bytes."""
+    packet = icmp.refused(bytes([kind, code]) + bytes(6) + quoted, ipv6=ipv6)
+
+    assert packet is None or packet.source
+
+
+def test_what_an_icmp_error_refuses_is_what_it_quotes() -> None:
+    """Of both families: whose datagram, and at which port."""
+    four = bytes(ICMP(type=3, code=3) / IP(src=PEER, dst=OWN) / UDP(sport=50_000, dport=161))
+    six = bytes(
+        IPv6(src="fe80::1", dst="fe80::66") / ICMPv6DestUnreach(code=4)
+        / IPv6(src="fe80::66", dst="fe80::1") / UDP(sport=50_000, dport=161)
+    )[40:]  # fmt: skip
+
+    for message, ipv6, asker in ((four, False, PEER), (six, True, "fe80::66")):
+        packet = icmp.refused(message, ipv6=ipv6)
+        assert packet is not None
+        assert (packet.source, packet.protocol, packet.destination_port) == (
+            ip_address(asker).packed, "udp", 161,
+        )  # fmt: skip
+    assert icmp.refused(four[:1] + b"\1" + four[2:], ipv6=False) is None  # host unreachable
+
+
+def test_names_are_counted_by_window() -> None:
+    """Each once, whoever asks, however it is spelt."""
+    host = Host().hears([query("a.example"), query("A.example", OTHER), query("b.example")])
+
+    assert [host.dissection.window([])["names"] for _ in range(2)] == [2, 0]
 
 
 SEEDS = [bytes(p) for packets in ORDINARY.values() for p in packets[:3]] + [

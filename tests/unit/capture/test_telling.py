@@ -4,22 +4,29 @@ import struct
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, IPv6
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RA, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from tests.captures.make import HELLO
+from vedette.capture import decode
 from vedette.capture.telling import program
+from vedette.capture.worth import FIRST_WORDS, LOOPBACK, SECOND_WORDS, Budget, tells
 
 V4, V6 = IP(src="192.0.2.1", dst="192.0.2.2"), IPv6(src="fe80::1", dst="fe80::2")
 
+# Both ends are known: scapy would ask for them on the network.
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 
-def taken(packet: Any, interface: int = 3) -> bool:
+
+def taken(packet: Any, interface: int = 3, link_type: int = 1) -> bool:
     """Run classic BPF as the kernel does: a load beyond the end leaves the packet."""
-    frame = bytes(Ether() / packet)
+    frame = bytes(ETHER / packet)
     known = {
         0xFFFFF000: struct.unpack_from("!H", frame, 12)[0],
-        0xFFFFF008: interface, 0xFFFFF004: 0, 0xFFFFF01C: 1,
+        0xFFFFF008: interface, 0xFFFFF004: 0, 0xFFFFF01C: link_type,
     }  # fmt: skip
     code, a, x, at = program([3, 4]), 0, 0, 0
     while True:
@@ -61,6 +68,13 @@ def taken(packet: Any, interface: int = 3) -> bool:
         (TCP(flags="PA") / b"\0\0\0\x50\xfeSMB", True),
         (TCP(flags="PA") / bytes(1400), False),
         (TCP(flags="PA") / b"\x17\x03\x03\x05\xdc", False),
+        (TCP(flags="PA") / bytes.fromhex("300c020101600702010304008000"), True),  # LDAP's bind
+        (TCP(flags="PA") / b"\x4a\0\0\0\x0a8.0.36\0", True),  # MySQL's greeting
+        (TCP(flags="PA") / b"\x4a\0\0\1\x0a8.0.36\0", False),
+        (TCP(flags="PA", dport=143) / b"a1 LOGIN me secret\r\n", True),
+        (TCP(flags="PA", sport=143) / b"a1 BAD command\r\n", False),
+        (TCP(flags="PA", sport=23) / b"\r\nPassword: ", True),
+        (TCP(flags="A", sport=23) / bytes(1400), False),
         (UDP(sport=40000, dport=53) / b"x", True),
         (UDP(sport=53, dport=40000) / b"x", True),
         (UDP(sport=40000, dport=443) / b"\xc3\0\0\0\1", True),
@@ -70,7 +84,44 @@ def taken(packet: Any, interface: int = 3) -> bool:
 )
 def test_what_tells_something_is_taken(network: Any, transport: Any, wanted: bool) -> None:  # noqa: FBT001
     """The rest is never copied: at 400,000 packets a second nobody could look at it."""
+    frame = bytes(ETHER / network / transport)
+
     assert taken(network / transport) is wanted
+    assert tells(decode.packet(frame, 1), frame, 1) is wanted
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "wanted"), [("S", b"", False), ("SA", b"", False), ("PA", b"SSH-2.0-x", True)]
+)
+def test_on_loopback_only_what_is_said_is_taken(flags: str, said: bytes, wanted: bool) -> None:  # noqa: FBT001
+    """The agent's own sweep begins 65,535 connections there: nothing else would be looked into."""
+    packet = V4 / TCP(flags=flags) / said
+    frame = bytes(ETHER / packet)
+
+    assert taken(packet, link_type=LOOPBACK) is wanted
+    assert tells(decode.packet(frame, LOOPBACK), frame, LOOPBACK) is wanted
+
+
+BEGINNINGS = [*FIRST_WORDS, *(bytes(4) + word for word in SECOND_WORDS), b"", HELLO]
+
+
+PORTS = st.sampled_from([23, 53, 143, 443, 40000])
+
+
+@given(
+    st.sampled_from([V4, V6]), st.sampled_from([TCP, UDP]), PORTS, PORTS,
+    st.sampled_from(["A", "PA", "S", "SA", "R"]),
+    st.sampled_from(BEGINNINGS) | st.binary(max_size=12), st.binary(max_size=4),
+)  # fmt: skip
+def test_the_kernel_and_scapys_backend_pick_the_same(  # noqa: PLR0917 - what a frame is
+    network: Any, transport: Any, sport: int, dport: int, flags: str, said: bytes, more: bytes
+) -> None:
+    """Whatever the frames carry: a filter of instructions and one of Python are one rule."""
+    header = transport(sport=sport, dport=dport, **({"flags": flags} if transport is TCP else {}))
+    packet = network / header / (said + more)
+    frame = bytes(ETHER / packet)
+
+    assert tells(decode.packet(frame, 1), frame, 1) is taken(packet)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +131,9 @@ def test_what_tells_something_is_taken(network: Any, transport: Any, wanted: boo
         (V6 / ICMPv6ND_NS(tgt="fe80::2"), True),
         (V6 / ICMPv6EchoRequest(), False),
         (V4 / ICMP(), False),
+        (V4 / ICMP(type=3, code=3) / bytes(28), True),
+        (V6 / ICMPv6DestUnreach(code=4) / bytes(48), True),
+        (V6 / ICMPv6ND_RA(), True),
         (IP(frag=5, proto=17) / b"\0\x35\0\x35abcd", False),
     ],
 )
@@ -87,3 +141,15 @@ def test_neighbours_are_taken_and_fragments_are_not(packet: Any, wanted: bool) -
     """A fragment's first bytes are no ports."""
     assert taken(packet) is wanted
     assert not taken(packet, interface=9)
+    frame = bytes(ETHER / packet)
+    assert tells(decode.packet(frame, 1), frame, 1) is wanted
+
+
+def test_beyond_the_budget_frames_are_shed_and_counted() -> None:
+    """So many a second, then no more before the next."""
+    budget = Budget(3)
+
+    assert [budget.allows(at) for at in (9.0, 9.1, 9.2, 9.3, 9.9, 10.0)] == [
+        True, True, True, False, False, True,
+    ]  # fmt: skip
+    assert budget.shed == 2

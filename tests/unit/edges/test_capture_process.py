@@ -36,8 +36,12 @@ DISSECTED: dict[str, Any] = {
     "events": [["port_scan", "192.0.2.66", {"ports": 100, "macs": ["a", "b"]}, 1.5]],
     "heard": [["192.0.2.1", "02:00:00:00:00:01", "Acme", "arp", ""]],
     "systems": [["192.0.2.1", "Linux", "exact"]],
+    "names": 3,
+    "shed": 12,
 }
-NOTHING_DISSECTED: dict[str, Any] = {key: [] for key in DISSECTED}
+NOTHING_DISSECTED: dict[str, Any] = {
+    key: 0 if isinstance(value, int) else [] for key, value in DISSECTED.items()
+}
 
 
 def parse(value: object) -> capture_process.Summary:
@@ -75,6 +79,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"events": [["fun", "x", {}, 1.5]]}, {"events": [["port_scan", "x", [], 1.5]]},
     {"events": [["port_scan", "x", {}, 1e300]]}, {"events": [["port_scan", 1, {}, 1]]},
     {"events": [["port_scan", "x", {"a": {}}, 1]]}, {"events": 1}, {"heard": [["a"]]},
+    {"names": -1}, {"shed": "12"},
 )  # fmt: skip
 
 

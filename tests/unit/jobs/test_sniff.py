@@ -104,6 +104,7 @@ def test_windows_as_metrics() -> None:
         'vedette_captured_bytes_total{interface="lo",protocol="tcp"} 800.0',
         'vedette_capture_dropped_packets_total{interface="eth0"} 0.0',
         'vedette_capture_dropped_packets_total{interface="lo"} 5.0',
+        "vedette_capture_shed_frames_total 0.0",
         ('vedette_service_packets_total{app_protocol="ssh",direction="in",port="22",'
          'transport="tcp"} 40.0'),
         ('vedette_service_packets_total{app_protocol="ssh",direction="out",port="22",'

@@ -1,0 +1,95 @@
+"""Which frames tell something: what the kernel's filter (telling.py) looks for, and the same here.
+
+Scapy's sockets hand over every frame; there this program picks them out itself.
+"""
+
+from vedette.capture.decode import Packet
+
+# What the first four bytes of a TCP payload are, if it begins a conversation.
+FIRST_WORDS = (
+    b"SSH-", b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"PATC", b"OPTI", b"CONN", b"HTTP",
+    b"PRI ", b"220 ", b"220-", b"USER", b"PASS", b"EHLO", b"HELO", b"AUTH", b"+OK ", b"* OK",
+    b"RFB ", b"AMQP", b"@RSY", b"\x13Bit", b"*1\r\n", b"*2\r\n", b"*3\r\n", b"\x05\0\x0b\x03",
+    b"\x05\0\x0c\x03", b"<str", b"<?xm", b"Pass", b"pass", b"DESC", b"INVI", b"REGI", b"NICK",
+)  # fmt: skip
+SECOND_WORDS = (
+    b"\xffSMB", b"\xfeSMB", b"MQTT", b"\0\3\0\0", b"\x04\xd2\x16\x2f", b"\xff\xff\xff\xff",
+)  # fmt: skip
+FIRST_HALVES = (0x1603, 0x0300, 0xFFFB, 0xFFFD)  # TLS' handshake, RDP, telnet's options
+BIND = 0x0160  # how the second word of LDAP's bind begins, if it is the first message
+# MySQL's greeting: its length, below 256, in three bytes, the lowest first; number 0; version 10.
+GREETING_VERSION = 10
+# What is said there begins with nothing in particular: IMAP's commands, telnet's prompts.
+TO_PORT, FROM_PORT = 143, 23
+UDP_PORTS = (53, 67, 68, 69, 123, 137, 161, 500, 546, 547, 1900, 3478, 5060, 5353, 5355)
+QUIC = 443
+LONG_HEADER = 0xC0  # of QUIC: only the first packets of a connection have it
+LOOPBACK = 772  # ARPHRD_LOOPBACK
+UNREACHABLE = 3  # of ICMP
+# Of ICMPv6: unreachable; routers and neighbours, asked for, advertised, and redirects.
+ICMP6_TYPES = (1, 133, 134, 135, 136, 137)
+SYN, PUSH, _ACK = 0x02, 0x08, 0x10
+
+_FIRST = frozenset(FIRST_WORDS)
+_SECOND = frozenset(SECOND_WORDS)
+_HALVES = frozenset(half.to_bytes(2, "big") for half in FIRST_HALVES)
+_PORTS = frozenset(UDP_PORTS)
+_BIND = BIND.to_bytes(2, "big")
+
+
+class Budget:
+    """So many frames a second. shed: how many were too many."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._end, self._left = 0.0, 0
+        self.shed = 0
+
+    def allows(self, now: float) -> bool:
+        """Return whether one more may be looked into, at this monotonic time."""
+        if now >= self._end:
+            self._end, self._left = now + 1, self._per_second
+        self._left -= 1
+        self.shed += self._left < 0
+        return self._left >= 0
+
+
+def tells(packet: Packet, frame: bytes, link_type: int) -> bool:
+    """Return whether a frame, whose headers are read, is worth looking into."""
+    at = packet.at
+    match packet.protocol:
+        case "arp":
+            return True
+        case "tcp":
+            flags = frame[at + 13] if len(frame) > at + 13 else 0
+            asked = packet.destination_port == TO_PORT or packet.source_port == FROM_PORT
+            begins = flags & SYN and link_type != LOOPBACK
+            return bool(begins or (flags & PUSH and asked) or _begins(frame, at))
+        case "udp":
+            ports = packet.source_port, packet.destination_port
+            quic = QUIC in ports and frame[at + 8 : at + 9] >= bytes([LONG_HEADER])
+            return quic or not _PORTS.isdisjoint(ports)
+        case "icmp":
+            return frame[at : at + 1] == bytes([UNREACHABLE])
+        case "icmpv6":
+            return len(frame) > at and frame[at] in ICMP6_TYPES
+    return False
+
+
+def begins_connection(packet: Packet, frame: bytes) -> bool:
+    """Return whether this is a SYN, and no answer to one."""
+    at = packet.at + 13
+    return packet.protocol == "tcp" and len(frame) > at and frame[at] & (SYN | _ACK) == SYN
+
+
+def _begins(frame: bytes, at: int) -> bool:
+    said = at + (frame[at + 12] >> 4) * 4 if len(frame) > at + 12 else len(frame)
+    first, second = frame[said : said + 4], frame[said + 4 : said + 8]
+    if len(first) < 4:  # noqa: PLR2004 - bytes of a word
+        return False
+    if first in _FIRST or first[:2] in _HALVES:
+        return True
+    if len(second) < 4:  # noqa: PLR2004 - as above
+        return False
+    greets = first[1:] == bytes(3) and second[0] == GREETING_VERSION
+    return greets or second in _SECOND or second[:2] == _BIND
