@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -52,7 +53,7 @@ def run(given: argparse.Namespace, settings: Any) -> int:
 
 
 def _watch(given: argparse.Namespace, settings: Any) -> int:
-    """Show each window as it ends: a table that is drawn anew, or a line of JSON."""
+    """Show each window as it ends: a table, drawn anew on a terminal, or a line of JSON."""
     from vedette import log, terminal  # noqa: PLC0415
     from vedette.history import History  # noqa: PLC0415
     from vedette.job import Context  # noqa: PLC0415
@@ -64,7 +65,8 @@ def _watch(given: argparse.Namespace, settings: Any) -> int:
     options = replace(settings.jobs["sniff"], interval_seconds=_WINDOW_SECONDS)
     previous, stop, number = None, Event(), 0
     try:
-        with terminal.redrawn(given.format == "table") as show:
+        with ExitStack() as stack:
+            show = None if given.format == "json" else stack.enter_context(terminal.redrawn())
             while not given.windows or number < given.windows:
                 context: Context[Any] = Context(
                     previous=previous, latest=Store(), known=History(None).known, stop=stop,

@@ -1,5 +1,6 @@
 """What the commands print: tables and progress bars on a terminal, plain text elsewhere."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -48,14 +49,19 @@ Redraw = Callable[[str, Sequence[str], Sequence[Sequence[str | Text]]], None]
 
 
 @contextmanager
-def redrawn(wanted: bool) -> Iterator[Redraw | None]:  # noqa: FBT001 - the only thing to say
-    """Yield what shows a table in the place of the one before; None where that is no terminal."""
+def redrawn() -> Iterator[Redraw]:
+    """Yield what shows a table in the place of the one before; below it where is no terminal."""
     console = Console()
-    if not (wanted and console.is_terminal):
-        yield None
+    if not console.is_terminal:
+        yield _print_now
         return
     with Live(console=console, auto_refresh=False) as live:
         yield lambda title, columns, rows: live.update(_table(title, columns, rows), refresh=True)
+
+
+def _print_now(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    print_table(title, columns, rows)
+    sys.stdout.flush()  # whoever reads a pipe waits for it
 
 
 def print_scan(scan: Scan) -> None:
