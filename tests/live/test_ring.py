@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live.netns import Namespace
+from tests.live import netns
 from vedette.capture.ring import Batch, Ring
 
 pytestmark = pytest.mark.live
@@ -14,16 +14,17 @@ SIZE = 1 << 20
 
 
 @pytest.fixture
-def opened(field: tuple[Namespace, Namespace, object]) -> Iterator[tuple[Ring, socket.socket]]:
+def opened() -> Iterator[tuple[Ring, socket.socket]]:
     """A ring on loopback, and a socket that sends to itself."""
-    with field[0].entered():
-        reader = Ring(lambda name: name == "lo", SIZE, 126)
-        own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    own.bind(("127.0.0.1", 0))
-    own.connect(own.getsockname())
-    with own:
-        yield reader, own
-    reader.close()
+    with netns.two_hosts("ring") as (host, _):
+        with host.entered():
+            reader = Ring(lambda name: name == "lo", SIZE, 126)
+            own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        own.bind(("127.0.0.1", 0))
+        own.connect(own.getsockname())
+        with own:
+            yield reader, own
+        reader.close()
 
 
 @pytest.fixture
