@@ -14,7 +14,17 @@ from tests.live.running import FIGURES, START_SECONDS, VEDETTE, Agent
 from tests.live.stories import Running
 
 _PROGRAMS = (
-    *("ip", "memcached", "mount", "nginx", "nmap", "openssl", "promtool", "redis-server"),
+    *(
+        "dnsmasq",
+        "ip",
+        "memcached",
+        "mount",
+        "nginx",
+        "nmap",
+        "openssl",
+        "promtool",
+        "redis-server",
+    ),
     *("setpriv", "ss", "ssh-keygen", "sshd", "tcc", "unshare", "vsftpd"),
     *("amtool", "prometheus", "prometheus-alertmanager", "prometheus-pushgateway"),
     "victoria-metrics",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -127,3 +128,28 @@ def test_a_silent_port_costs_its_pass_once() -> None:
         FIGURES["a scan's version detection beside a silent port"] = f"{max(took):.0f} s"
         assert json.loads(agent.get("/inventory.json").body)["jobs"]
         agent.stop()
+
+
+@beside
+def test_udp_ports_are_swept_and_named_if_wanted() -> None:
+    """A closed one says so by ICMP; one that never answers looks filtered, but for its socket."""
+    with two_hosts("story-udp") as (host, _), directory("story-udp") as where:
+        with host.entered():
+            silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with silent:
+            silent.bind((V4, 161))
+            host.start([
+                "dnsmasq", "--keep-in-foreground", "--user=root", "--no-resolv", "--no-hosts",
+                "--pid-file=", "--conf-file=/dev/null", "--bind-interfaces",
+                f"--listen-address={V4}",
+            ])  # fmt: skip
+            wait_for("dnsmasq", lambda: ("udp", V4, 53) in host.listening(), 10)
+            udp = ("--scan.udp", "yes", "--scan.udp-ports", "53,161,500")
+            flags = ("--scan.deep-probe-seconds", "4", "--scan.splay-seconds", "0")
+            agent = Agent(host, where / "state", *FLAGS, *udp, *flags)
+            done = agent.wait_for_success("scan", 80)
+            opened = done.labels("vedette_open_port_info", address=V4, transport="udp")
+            agent.stop()
+
+    told = {row["port"]: (row["service_name"], row["product"]) for row in opened}
+    assert told == {"53": ("domain", "dnsmasq"), "161": ("snmp", "")}
