@@ -1,10 +1,10 @@
 """Make a release that hosts without internet can install: `./dev wheelhouse [PYTHON[-MACHINE]...]`.
 
 Into ansible/wheelhouse/<version>/ go, for each Python, a tar of wheels (`cp311-x86_64.tar`) and the
-requirements that pip holds them against, with the SHA-256 of each (`cp311-x86_64.txt`). What
-is downloaded must have a hash of requirements.txt; python-nmap, which comes as source only, and
-vedette itself are built here, with the setuptools of requirements-build.txt. The same source
-gives the same bytes.
+requirements that pip holds them against, with the SHA-256 of each (`cp311-x86_64.txt`): first pip,
+which then installs the others, so that hosts need none. What is downloaded must have a hash of
+requirements.txt or requirements-build.txt; python-nmap, which comes as source only, and vedette
+itself are built here, with the setuptools of the latter. The same source gives the same bytes.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).parents[1]
 # Debian 12, Ubuntu 24.04 and RHEL 10, Debian 13.
@@ -39,18 +41,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=PROJECT / "ansible/wheelhouse")
     parser.add_argument("--downloads", type=Path, help="where they are kept (OUTPUT/.downloads)")
     given = parser.parse_args()
-    wanted = given.python or PYTHONS
-    for python in wanted:
+    for python in given.python:
         if not re.fullmatch(r"3\.\d+(-\w+)?", python):
             parser.error(f"{python} is no Python like 3.13 or 3.13-aarch64")
     downloads = given.downloads or given.output / ".downloads"
-    print(make(given.source, given.output, downloads, wanted))
+    print(make(given.source, given.output, downloads, given.python or PYTHONS))
 
 
 def make(source: Path, output: Path, downloads: Path, pythons: Iterable[str]) -> Path:
     """Make the release of this source tree; return its folder."""
-    requirements = (source / "requirements.txt").read_text()
-    pinned = hashlib.sha256(requirements.encode()).hexdigest()[:12]
+    pins = blocks((source / "requirements.txt").read_text())
+    pins += [pin for pin in blocks((source / "requirements-build.txt").read_text()) if is_pip(pin)]
     downloads.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".unfinished-") as name:
@@ -63,20 +64,59 @@ def make(source: Path, output: Path, downloads: Path, pythons: Iterable[str]) ->
         for python in pythons:
             number, _, machine = python.partition("-")
             tag = f"cp{number.replace('.', '')}-{machine or os.uname().machine}"
-            kept = downloads / f"{pinned}-{tag}"
+            wanted = [pin for pin in pins if is_for(pin, number, tag.partition("-")[2])]
+            text = "".join(without_marker(pin) for pin in wanted)
+            kept = downloads / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-{tag}"
             if not kept.exists():
-                download(requirements, kept, number, *tag.split("-", 1))
+                download(text, kept, number, *tag.split("-", 1))
             for wheel in kept.iterdir():
-                check(wheel, requirements)
+                check(wheel, text)
             bundle([*kept.iterdir(), *own.iterdir()], release, tag)
         return publish(release, output / version)
+
+
+def blocks(requirements: str) -> list[str]:
+    """Return the requirements, each with its marker and its hashes."""
+    return re.split(r"(?m)^(?=[A-Za-z])", requirements)[1:]
+
+
+def is_pip(pin: str) -> bool:
+    """Whether this is the one that installs the others."""
+    return _requirement(pin).name == "pip"
+
+
+def is_for(pin: str, number: str, machine: str) -> bool:
+    """Whether its marker, if any, is true there. pip would judge by the Python that it runs on."""
+    windows = machine.startswith("win")
+    there = {
+        "implementation_name": "cpython",
+        "implementation_version": f"{number}.0",
+        "os_name": "nt" if windows else "posix",
+        "platform_machine": "AMD64" if windows else machine,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Windows" if windows else "Linux",
+        "python_full_version": f"{number}.0",
+        "python_version": number,
+        "sys_platform": "win32" if windows else "linux",
+    }
+    marker = _requirement(pin).marker
+    return marker is None or marker.evaluate(there)
+
+
+def without_marker(pin: str) -> str:
+    """Return it as something that is wanted in any case."""
+    return re.sub(r" ;[^\\]*", " ", pin, count=1)
+
+
+def _requirement(pin: str) -> Requirement:
+    return Requirement(pin.partition("\\")[0])
 
 
 def bundle(wheels: Iterable[Path], release: Path, tag: str) -> None:
     """Write the tar of these wheels, and the requirements with their hashes."""
     lines = []
     with tarfile.open(release / f"{tag}.tar", "w") as tar:
-        for wheel in sorted(wheels, key=lambda path: path.name):
+        for wheel in sorted(wheels, key=lambda path: (not path.name.startswith("pip-"), path.name)):
             tar.add(wheel, wheel.name, filter=_nobody)
             project, version = wheel.name.split("-")[:2]
             lines.append(f"{project}=={version} --hash=sha256:{_digest(wheel)}\n")
@@ -90,7 +130,7 @@ def _digest(file: Path) -> str:
 def check(wheel: Path, requirements: str) -> None:
     """See that a wheel that was kept is still what is pinned, or what was built here."""
     if not wheel.name.startswith(_BUILT) and f"sha256:{_digest(wheel)}" not in requirements:
-        sys.exit(f"{wheel} has none of the hashes of requirements.txt: remove its folder")
+        sys.exit(f"{wheel} has none of the hashes that are pinned: remove its folder")
 
 
 def _nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -119,12 +159,12 @@ def download(requirements: str, folder: Path, number: str, tag: str, machine: st
     linux = [f"manylinux{glibc}_{machine}" for glibc in _GLIBC]
     for platform in [machine] if machine.startswith("win") else linux:
         target += ["--platform", platform]
-    blocks = re.split(r"(?m)^(?=[A-Za-z])", requirements)[1:]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as name:
         work = Path(name)
         built, rest = work / "built.txt", work / "rest.txt"
-        built.write_text("".join(b for b in blocks if b.startswith(_SOURCE_ONLY)))
-        rest.write_text("".join(b for b in blocks if not b.startswith(_SOURCE_ONLY)))
+        pins = blocks(requirements)
+        built.write_text("".join(pin for pin in pins if pin.startswith(_SOURCE_ONLY)))
+        rest.write_text("".join(pin for pin in pins if not pin.startswith(_SOURCE_ONLY)))
         wheels = work / "wheels"
         _pip(
             *("wheel", "--require-hashes", "--no-binary", ":all:", "-r", str(built)),

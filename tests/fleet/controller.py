@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fleet import root
+from tests.fleet.installed import wheelhouse
 from tests.fleet.machine import Machine
 
 PROJECT = Path(__file__).parents[2]
@@ -145,13 +145,7 @@ class Controller:
             for file, text in broken.items():
                 with (source / file).open("a") as end:
                     end.write(text)
-            output = self.directory / "made"
-            _run(
-                sys.executable, str(ANSIBLE / "make_wheelhouse.py"), "3.11", "3.13",
-                *("--source", str(source), "--output", str(output)),
-                *("--downloads", str(root.CACHE / "downloads")),
-            )  # fmt: skip
-        return output / version
+            return wheelhouse(self.directory / "made", ("3.11", "3.13"), source)
 
 
 def _run(*argv: str) -> str:

@@ -18,12 +18,12 @@ PASSING = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache"),  # noqa: S108
     *("/var/lib/systemd", "/home", "/root"),
 )
-# Asks a service of the machine it runs on, with TLS and password where there are any.
+# Asks a service, with TLS and password where Prometheus on the same machine has them.
 _ASK = """
 import pathlib, ssl, sys, urllib.request
-port, path = sys.argv[1:]
+place, path = sys.argv[1:]
 tls = pathlib.Path("/etc/vedette-prometheus/tls")
-request = urllib.request.Request(f"http{'s' if tls.exists() else ''}://localhost:{port}{path}")
+request = urllib.request.Request(f"http{'s' if tls.exists() else ''}://{place}{path}")
 context = None
 if tls.exists():
     import base64
@@ -115,9 +115,19 @@ def listed(machine: Machine) -> set[int]:
     return {one["port"] for one in found["listeners"] if one["transport"] == "tcp"}
 
 
-def asked(machine: Machine, port: int, path: str) -> str:
-    """Return what a service says on the machine itself, asked as Prometheus asks; or ""."""
-    return machine.try_exec("python3", "-c", _ASK, str(port), path)[1]
+def asked(machine: Machine, port: int, path: str, host: str = "localhost") -> str:
+    """Return what a service says, asked from this machine as its Prometheus asks; or ""."""
+    return machine.try_exec("python3", "-c", _ASK, f"{host}:{port}", path)[1]
+
+
+def pushed_to(machines: dict[str, Machine]) -> dict[str, list[str]]:
+    """Return whose groups each Pushgateway holds."""
+    answers = {
+        name: asked(machines["monitor1"], 9091, "/metrics", machines[name].address)
+        for name in ("monitor1", "edge1")
+    }
+    instances = re.compile(r'^push_time_seconds\{instance="([^"]+)"', re.MULTILINE)
+    return {name: instances.findall(text) for name, text in answers.items() if text}
 
 
 def ask(machines: dict[str, Machine], query: str) -> list[dict[str, str]]:

@@ -15,12 +15,14 @@ _BUILD_SECONDS = 600
 
 # The release whose Python is the one of .venv: the wheels that are made here must fit there.
 RELEASES = {(3, 11): "bookworm", (3, 13): "trixie"}
-# As small as a host can be that ansible reaches.
-BARE = (
-    *("systemd", "systemd-sysv", "dbus", "python3", "iproute2", "openssh-server", "sudo"),
-    *("nftables", "ca-certificates", "python3-apt"),  # without it, apt has no check mode
+_HOST = (
+    *("systemd", "systemd-sysv", "dbus", "iproute2", "openssh-server", "sudo"),
+    *("nftables", "ca-certificates"),
 )
-MACHINE = (*BARE, "python3-venv", "nmap")
+# As small as a host can be that ansible reaches: even its Python goes by another name.
+BAREST = (*_HOST, "python3.13", "nmap")
+BARE = (*_HOST, "python3", "python3-apt")  # without python3-apt, apt has no check mode
+MACHINE = (*BARE, "nmap")
 
 
 def release() -> str:

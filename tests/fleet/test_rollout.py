@@ -3,6 +3,7 @@
 The tests go through the life of one fleet, in order: each leaves it whole for the next.
 """
 
+import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from tests.fleet.looking import (
     known,
     knows_packages,
     listed,
+    pushed_to,
     refusals,
     releases,
     running,
@@ -157,9 +159,11 @@ def controller(fleet: Fleet, sink: str) -> Controller:
 @pytest.fixture(scope="module")
 def machines(fleet: Fleet, controller: Controller, packages: str) -> dict[str, Machine]:
     """The hosts of the example inventory, as they come from their distribution."""
-    bare = root.base(root.BARE, "trixie")
     names = ("monitor1", *AGENTS)
-    bases = [bare if name in ("web2", "edge1") else root.base() for name in names]
+    bare = {
+        "web2": root.base(root.BAREST, "trixie"), "edge1": root.base(root.BARE, "trixie"),
+    }  # fmt: skip
+    bases = [bare.get(name) or root.base() for name in names]
     made = dict(zip(names, fleet.boot(bases), strict=True))
     for name, machine in made.items():
         controller.adopt(name, machine)
@@ -393,15 +397,22 @@ def test_a_rollback_by_hand_goes_to_the_release_before(
 def test_one_switch_brings_tls_and_passwords(
     controller: Controller, machines: dict[str, Machine]
 ) -> None:
-    """To all parts at once, with an authority made on the controller; nothing answers without."""
+    """To all parts at once, with an authority made on the controller; nothing answers without.
+
+    A second Pushgateway comes with them, which takes over the hosts that a hash gives to it.
+    """
     with (controller.inventory / "group_vars/all.yml").open("a") as file:
         file.write("vedette_tls: true\nvedette_agent_keeps_release: true\n")
+    with (controller.inventory / "hosts.yml").open("a") as file:
+        file.write("pushgateway: { hosts: { monitor1: , edge1: } }\n")
+    assert pushed_to(machines) == {"monitor1": ["vault1"]}
     fine(controller.play("site.yml"))
     since = time.time()
 
     wait_until("all hosts", lambda: seen(machines, since) == set(AGENTS), 90)
     assert version_of(machines["web1"].address) == ""
     assert refusals(machines) == [401, 401, 401, 401]
+    assert pushed_to(machines) == {"monitor1": [], "edge1": ["vault1"]}
 
 
 @pytest.mark.usefixtures("rolled_out")
@@ -429,12 +440,30 @@ def test_hosts_that_are_decommissioned_are_forgotten(
         text = text.replace(f"{line}\n", "")
         text = text.replace("decommissioned:\n  hosts:\n", f"decommissioned:\n  hosts:\n{line}\n")
     hosts.write_text(text)
-    fine(controller.play("decommission.yml"))
+    fine(controller.play("decommission.yml", vedette_alerting="grafana"))
 
     assert "web2" not in machines["monitor1"].exec("sh", "-c", "cat /etc/*/targets/*.json")
-    assert "vault1" not in asked(machines["monitor1"], 9091, "/metrics")
+    assert pushed_to(machines) == {"monitor1": [], "edge1": []}
     assert not machines["vault1"].path("/opt/vedette").exists()
     wait_until("the end of their series", lambda: seen(machines) == {"edge1", "web1"}, 90)
+
+
+@pytest.mark.usefixtures("rolled_out")
+def test_where_grafana_notifies_nobody_else_does(machines: dict[str, Machine]) -> None:
+    """As is the default, and as the run before had it: rules for Grafana, none to tell for others.
+
+    There is no Grafana here: whether it takes them is said by their format alone.
+    """
+    server = machines["monitor1"]
+    told = json.loads(asked(server, 9090, "/api/v1/alertmanagers"))["data"]
+    rules = yaml.safe_load(
+        server.path("/etc/grafana/provisioning/alerting/vedette-rules.yml").read_text()
+    )
+    boards = list(server.path("/var/lib/grafana/dashboards/vedette").glob("*.json"))
+
+    assert (told["activeAlertmanagers"], told["droppedAlertmanagers"]) == ([], [])
+    assert sum(len(group["rules"]) for group in rules["groups"]) >= 10
+    assert len(boards) == len(list((PROJECT / "grafana/dashboards").glob("*.json")))
 
 
 @pytest.mark.usefixtures("rolled_out")

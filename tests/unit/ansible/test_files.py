@@ -76,6 +76,23 @@ def test_a_check_tells_what_it_would_do_and_does_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_no_longer_brought_is_left_as_an_empty_list(tmp_path: Path) -> None:
+    """Where a file that vanishes would be taken for one that did not change; once."""
+    (tmp_path / "targets").mkdir()
+    old = tmp_path / "targets/old.json"
+    old.write_text("[1]\n")
+    old.chmod(0o600)
+    kept = {"path": f"{tmp_path}/targets/new.json", "content": "[2]\n"}
+    wanted = {"files": [kept], "emptied": [f"{tmp_path}/targets/*.json"]}
+    first, second = brought(**wanted), brought(**wanted)
+
+    assert old.read_text() == "[]\n"
+    assert oct(old.stat().st_mode)[-3:] == "600"
+    assert (tmp_path / "targets/new.json").read_text() == "[2]\n"
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert first["paths"] == [kept["path"], str(old)]
+
+
 def test_what_is_refused_replaces_nothing(wanted: dict[str, Any], tmp_path: Path) -> None:
     """And what is left out is not removed by a run that fails."""
     brought(**wanted)

@@ -23,12 +23,12 @@ description:
 author: [The vedette authors]
 options:
   directories:
-    description: "Made first: {path, mode, group}."
+    description: "Made first: {path, mode, owner, group}."
     type: list
     elements: dict
     default: []
   files:
-    description: "{path, content, mode, group, validate}."
+    description: "{path, content, mode, owner, group, validate}."
     type: list
     elements: dict
     default: []
@@ -37,7 +37,12 @@ options:
     type: list
     elements: str
     default: []
-  owner: {description: Of all of them., type: str, default: root}
+  emptied:
+    description: Patterns of files that hold an empty list from now on, unless they are among these.
+    type: list
+    elements: str
+    default: []
+  owner: {description: Of all that name no other., type: str, default: root}
   group: {description: Of all that name no other., type: str, default: root}
   backup: {description: Whether to keep what is replaced., type: bool, default: false}
 """
@@ -52,7 +57,11 @@ paths: {description: "What was made, changed or removed.", type: list, returned:
 backups: {description: "{dest, backup_file} of what was replaced.", type: list, returned: always}
 """
 
-_LOOKS = {"path": {"type": "path", "required": True}, "group": {"type": "str"}}
+_LOOKS = {
+    "path": {"type": "path", "required": True},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+}
 _DIRECTORY = {**_LOOKS, "mode": {"type": "str", "default": "0755"}}
 _FILE = {
     **_LOOKS,
@@ -64,6 +73,7 @@ _ARGUMENTS = {
     "directories": {"type": "list", "elements": "dict", "options": _DIRECTORY, "default": []},
     "files": {"type": "list", "elements": "dict", "options": _FILE, "default": []},
     "pruned": {"type": "list", "elements": "str", "default": []},
+    "emptied": {"type": "list", "elements": "str", "default": []},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "backup": {"type": "bool", "default": False},
@@ -115,12 +125,26 @@ class Bringing:
 
     def prune(self, patterns: list[str], kept: set[str]) -> None:
         """Remove the files that match and are not to be kept."""
-        found = {path for pattern in patterns for path in glob(pattern)}  # noqa: PTH207 - absolute
-        for path in sorted(map(Path, found - kept)):
+        for path in _others(patterns, kept):
             if path.is_symlink() or not path.is_dir():
                 self._changed(path, "file", "absent")
                 if not self.module.check_mode:
                     path.unlink()
+
+    def empty(self, patterns: list[str], kept: set[str]) -> None:
+        """Leave an empty list in the files that match and are not to be kept."""
+        for path in _others(patterns, kept):
+            mode = f"{path.stat().st_mode & 0o7777:04o}"
+            self.file(
+                {
+                    "path": str(path),
+                    "content": "[]\n",
+                    "mode": mode,
+                    "owner": None,
+                    "group": None,
+                    "validate": None,
+                }
+            )
 
     def end(self, failed: str = "") -> None:
         """Tell ansible."""
@@ -152,12 +176,13 @@ class Bringing:
         """Give it its owner, group and mode. In a check, the group may not be there yet."""
         if self.module.check_mode and (not path.exists() or str(path) in self.paths):
             return
-        name, group = str(path), want["group"] or self.module.params["group"]
-        changed = self.module.set_owner_if_different(name, self.module.params["owner"], False)  # noqa: FBT003
+        owner, group = (want[which] or self.module.params[which] for which in ("owner", "group"))
+        name = str(path)
+        changed = self.module.set_owner_if_different(name, owner, False)  # noqa: FBT003
         changed = self.module.set_group_if_different(name, group, changed)
         changed = self.module.set_mode_if_different(name, want["mode"], changed)
         if changed and name not in self.paths:
-            self._changed(path, "another owner, group or mode", f"{group} {want['mode']}")
+            self._changed(path, "another owner, group or mode", f"{owner} {group} {want['mode']}")
 
     def _changed(self, path: Path, before: str, after: str) -> None:
         name = str(path)
@@ -165,6 +190,11 @@ class Bringing:
         self.diffs.append(
             {"before_header": name, "after_header": name, "before": before, "after": after}
         )
+
+
+def _others(patterns: list[str], kept: set[str]) -> list[Path]:
+    found = {path for pattern in patterns for path in glob(pattern)}  # noqa: PTH207 - absolute
+    return sorted(map(Path, found - kept))
 
 
 def _text(content: bytes | None) -> str:
@@ -180,7 +210,9 @@ def main() -> None:
     for file in want["files"]:
         bringing.file(file)
     copies = {copy["backup_file"] for copy in bringing.backups}
-    bringing.prune(want["pruned"], copies | {file["path"] for file in want["files"]})
+    kept = copies | {file["path"] for file in want["files"]}
+    bringing.prune(want["pruned"], kept)
+    bringing.empty(want["emptied"], kept)
     bringing.end()
 
 
