@@ -14,7 +14,7 @@ import pytest
 
 from tests.live import wire
 from tests.live.netns import PEER_V4, V4, Namespace, two_hosts, wait_for
-from tests.live.running import VEDETTE, environment, vedette
+from tests.live.running import FIGURES, VEDETTE, environment, vedette
 from tests.live.services import start_sshd, wait_until_open
 from tests.live.wire import Wire
 
@@ -132,6 +132,7 @@ def test_both_backends_see_the_same(
         wait_for("the maker", lambda: "Intel Corporate" in [row[2] for row in rows("heard")], 15)
         memory = Path(f"/proc/{child.pid}/status").read_text()
         found = {(row[0], row[1]) for row in rows("events")}
+        systems = rows("systems")
         spoken = {tuple(row[:4]) for row in rows("spoken")}
     there.close()
 
@@ -140,7 +141,9 @@ def test_both_backends_see_the_same(
         ("protocol_mismatch", f"{V4} tcp/8443"),
     } <= found  # fmt: skip
     assert ("tcp", 8443, "ssh", "content") in spoken
+    assert [PEER_V4, "Linux", "exact"] in systems
     assert sum(row[3] for row in rows("services")) > 10
     assert sum(window["shed"] for window in windows()) == 0
+    FIGURES[f"capture process ({backend}), resident"] = memory.partition("VmRSS:")[2].split()[0]
     (peak,) = [int(line.split()[1]) for line in memory.splitlines() if line.startswith("VmRSS")]
     assert peak < (60 << 10 if backend == "ring" else 140 << 10)  # KiB; scapy itself is 64 MiB
