@@ -146,4 +146,4 @@ def test_both_backends_see_the_same(
     assert sum(window["shed"] for window in windows()) == 0
     FIGURES[f"capture process ({backend}), resident"] = memory.partition("VmRSS:")[2].split()[0]
     (peak,) = [int(line.split()[1]) for line in memory.splitlines() if line.startswith("VmRSS")]
-    assert peak < (60 << 10 if backend == "ring" else 140 << 10)  # KiB; scapy itself is 64 MiB
+    assert peak < (60 << 10 if backend == "ring" else 80 << 10)  # KiB
