@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import struct
 import subprocess
@@ -42,6 +43,16 @@ sniff(iface=sys.argv[1], prn=count, store=False, timeout=float(sys.argv[2]))
 print(seen[0], flush=True)
 """
 
+# Flows that come out are thrown away; the report of every second is the count.
+_STREAM = """
+import sys
+from nfstream import NFStreamer
+for flow in NFStreamer(source=sys.argv[1], promiscuous_mode=False, idle_timeout=1, n_meters=1,
+                       performance_report=1):
+    pass
+"""
+_STREAM_NEEDS = Path(__file__).with_name("requirements-nfstream.txt")
+
 
 @dataclass(slots=True)
 class Cost:
@@ -62,7 +73,12 @@ def main() -> None:
     )
     parser.add_argument("--loops", type=int, default=15, help="of 100,000 packets (15)")
     parser.add_argument("--ring-bytes", type=int, default=4 << 20)
+    parser.add_argument(
+        "--nfstream", action="store_true",
+        help="measure nfstream as well; its 200 MB are installed in build/nfstream",
+    )  # fmt: skip
     given = parser.parse_args()
+    nfstream = _install_nfstream() if given.nfstream else None
     if shutil.which("tcpreplay") is None:
         sys.exit("tcpreplay is not here: apt-get install tcpreplay")
     _lab.enter("tests.bench.capture")
@@ -80,6 +96,8 @@ def main() -> None:
         "V3, struct": _blocks(mixed, given.loops, alone, 2 * given.ring_bytes),
         "scapy": _scapy(mixed, given.loops, alone),
     }
+    if nfstream is not None:
+        costs["nfstream"] = _nfstream(nfstream, mixed, given.loops, alone)
     _show(costs, alone, given.loops)
     _show_bounds(flood, given.ring_bytes)
     _show_scrapes(mixed)
@@ -146,6 +164,39 @@ def _scapy(file: Path, loops: int, alone: float) -> Cost:
     busy = _busy_seconds() - start
     child.wait()
     return Cost(sent, accounted, None, busy - alone, memory, rate)
+
+
+def _install_nfstream() -> Path:
+    """Return a Python that has nfstream; ends the benchmark where no wheel of it installs."""
+    place = Path("build/nfstream")
+    python = place.resolve() / "bin/python"
+    if not python.exists() or subprocess.call([python, "-c", "import nfstream"]) != 0:  # noqa: S603 - ours
+        _lab.run([sys.executable, "-m", "venv", str(place)])
+        _lab.run([str(python), "-m", "pip", "install", "-q", "--only-binary", ":all:",
+                  "--require-hashes", "-r", str(_STREAM_NEEDS)])  # fmt: skip
+    return python
+
+
+def _nfstream(python: Path, file: Path, loops: int, alone: float) -> Cost:
+    """Two processes: one meters, the other hands flows over."""
+    child = subprocess.Popen(  # noqa: S603 - the text above
+        [python, "-u", "-c", _STREAM, _HEARS], stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    json.loads(child.stdout.readline())
+    sent, busy, rate = _replay(file, loops)
+    memory = sum(map(_lab.memory_mib, [child.pid, *_lab.children(child.pid)]))
+    before = _busy_seconds()
+    for _ in range(10):  # reports: it may still be at work on what it has queued
+        told = json.loads(child.stdout.readline())
+        if told["packets_processed"] + told["packets_dropped_filtered_by_kernel"] >= sent:
+            break
+    busy += _busy_seconds() - before
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    lost = told["packets_dropped_filtered_by_kernel"]
+    return Cost(sent, told["packets_processed"], lost, busy - alone, memory, rate)
 
 
 @contextmanager
