@@ -115,10 +115,10 @@ def _live_rows(document: Mapping[str, Any]) -> list[Sequence[str]]:
 
 
 def _read(stream: BinaryIO, settings: Any) -> dict[str, Any]:
-    from vedette.capture import offline  # noqa: PLC0415 - the other commands need none of it
+    from vedette.capture import makers, offline  # noqa: PLC0415 - the other commands need none of it
 
     options = settings.jobs["sniff"]
-    return offline.read(stream, options.peers, options.events)
+    return offline.read(stream, options.peers, options.events, makers.look_up)
 
 
 def _print(document: Mapping[str, Any]) -> None:

@@ -92,6 +92,16 @@ def _stacked() -> list[tuple[str, bytes]]:
         ("tcp", bytes(Dot3(src=_ETHER.src, dst=_ETHER.dst) / LLC() / SNAP(code=0x800) / inner)),
         ("arp", bytes(_ETHER / ARP(hwsrc=_ETHER.src, psrc=A4, pdst=B4)) + bytes(18)),
         ("other", bytes(_ETHER)[:12] + b"\x88\xcc" + bytes(46)),
+        ("arp", bytes(_ETHER)[:12] + b"\x80\x35" + bytes(ARP(op=3)) + bytes(18)),
+        *(
+            ("tcp", bytes(_ETHER)[:12] + tag + b"\x08\0" + bytes(inner))
+            for tag in (
+                b"\x89\x26" + bytes(4),  # VN-tag
+                b"\x89\x3f" + bytes(6),  # E-tag
+                b"\x88\xe7" + bytes(4) + bytes(_ETHER)[:12],  # provider backbone bridges
+                b"\x89\x03" + bytes(2) + bytes(_ETHER)[:12],  # FabricPath
+            )
+        ),
     ]
 
 
@@ -149,6 +159,8 @@ def _linked(link: int) -> list[tuple[str, bytes]]:
     kinds = {4: b"\x08\x00", 6: b"\x86\xdd"}
     families = {4: 2, 6: 30}
     ppp = {4: b"\x00\x21", 6: b"\x00\x57"}
+    snap = {version: b"\xaa\xaa\x03\0\0\0" + kind for version, kind in kinds.items()}
+    wireless = b"\x08\x01" + bytes(22)  # a data frame to the access point
 
     def head(version: int) -> bytes:
         return {
@@ -157,6 +169,11 @@ def _linked(link: int) -> list[tuple[str, bytes]]:
             9: b"\xff\x03" + ppp[version],
             50: b"\xff\x03" + ppp[version],
             113: struct.pack("!HHH8s", 0, 1, 6, bytes(8)) + kinds[version],
+            100: snap[version],
+            105: wireless + snap[version],
+            107: b"\x18\x41\x03" + {4: b"\xcc", 6: b"\x8e"}[version],
+            127: b"\0\0\x08\0" + bytes(4) + wireless + snap[version],
+            242: bytes(40) + kinds[version] + bytes(2),
             276: kinds[version] + struct.pack("!HIHBB8s", 0, 1, 1, 0, 6, bytes(8)),
         }.get(link, b"")
 
@@ -184,7 +201,7 @@ def captures() -> list[Capture]:
         Capture("snapped", pcap(bare, 1, more=1000), _truth(frames, 1000)),
         Capture("gzipped", gzip.compress(pcap(bare, 1)), _truth(frames)),
     ]
-    for link in (0, 9, 50, 101, 108, 113, 276):
+    for link in (0, 9, 50, 100, 101, 105, 107, 108, 113, 127, 242, 276):
         linked = _linked(link)
         made.append(Capture(f"link-{link}", pcap([f for _, f in linked], link), _truth(linked)))
     for order in "<>":

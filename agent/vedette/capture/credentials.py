@@ -2,7 +2,7 @@
 
 import re
 
-from vedette.capture.classify.tcp import ber
+from vedette.capture.classify.shapes import ber
 
 _HTTP_BASIC = re.compile(rb"\r\n(proxy-)?authorization: *basic +[a-z0-9+/=]{4}", re.IGNORECASE)
 _LOGIN = {

@@ -13,10 +13,14 @@ ETHERNET_LINK = 1
 ETHERNET = frozenset({ETHERNET_LINK, 772})  # Ethernet, loopback
 RAW_IP = frozenset({65534, 512, 768, 769, 776, 778, 519})  # tun, ppp, tunnels: the network header
 
-_IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806
-_VLAN_TAGS = frozenset({0x8100, 0x88A8, 0x9100})
+_IPV4, _IPV6, _ARP, _RARP = 0x0800, 0x86DD, 0x0806, 0x8035
+# Tags before the EtherType, and how far it is to the next one: VLANs; VN- and E-tag; what carries
+# Ethernet in Ethernet: provider backbone bridges and FabricPath.
+_TAGS = {0x8100: 4, 0x88A8: 4, 0x9100: 4, 0x8926: 6, 0x893F: 8, 0x88E7: 18, 0x8903: 16}
+_MACSEC, _ENCRYPTED, _WITH_CHANNEL = 0x88E5, 0x0C, 0x20
 _MPLS = frozenset({0x8847, 0x8848})
 _PPPOE_SESSION = 0x8864
+_SERVICE_HEADER, _NSH = 0x894F, {1: _IPV4, 2: _IPV6}  # RFC 8300
 _PPP = {0x0021: _IPV4, 0x0057: _IPV6}  # PPP's numbers of the network protocols
 _LONGEST_802_3 = 1500  # where an EtherType would stand: up to here a length, LLC follows
 _SNAP = b"\xaa\xaa\x03\0\0\0"
@@ -32,14 +36,14 @@ _PORTS = struct.Struct("!HH")
 _ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take as long as all the rest of the decoding
 class Packet:
-    """What was read of one packet.
+    """What was read of one packet. Nobody changes it.
 
     protocol: the name of what follows the network header ("tcp"), of the network protocol itself
     ("arp"), "fragment" (not the first one: no ports), "other" or "malformed". Addresses are raw
     bytes, empty where there are none; ports are 0 where there are none.
-    sender_mac, sender: of a valid ARP packet. reason: why it is malformed.
+    sender_mac, sender: of a valid ARP packet. reason: why it is malformed, or not believed.
     at, end: where what follows the network header begins, and where it ends by the packet's own
     length (Ethernet pads short packets); both 0 where there is no such thing.
     """
@@ -66,7 +70,10 @@ _CUT_NETWORK = _malformed("network header cut short")
 _NOT_THE_VERSION = _malformed("network header of another version")
 _CUT_EXTENSION = _malformed("extension header cut short")
 _BAD_LENGTH = _malformed("header length that cannot be")
-_BAD_ARP = _malformed("arp of another kind")
+# ARP all the same, but nobody's address is taken from it.
+_BAD_ARP = Packet("arp", reason="arp of another kind")
+_CUT_ARP = Packet("arp", reason="arp cut short")
+_REVERSE_ARP = Packet("arp")
 _UNKNOWN_LINK = Packet("unknown_link", reason="unknown link type")
 _OTHER = Packet("other")
 
@@ -87,17 +94,23 @@ def _ethernet(frame: bytes) -> Packet:
         if len(frame) < at + 2:
             return _CUT_LINK
         kind = frame[at] << 8 | frame[at + 1]
-        if kind not in _VLAN_TAGS:
+        step = _TAGS.get(kind)
+        if kind == _MACSEC and len(frame) > at + 2 and not frame[at + 2] & _ENCRYPTED:
+            step = 16 if frame[at + 2] & _WITH_CHANNEL else 8
+        if step is None:
             break
-        at += 4
+        at += step
     else:
         return _TAG_TOWER
     at += 2
     if kind <= _LONGEST_802_3 and frame[at : at + 6] == _SNAP and len(frame) >= at + 8:
         kind, at = frame[at + 6] << 8 | frame[at + 7], at + 8
     if kind == _PPPOE_SESSION and len(frame) >= at + 8:
-        kind = _PPP.get(frame[at + 6] << 8 | frame[at + 7], 0)
-        at += 8
+        squeezed = frame[at + 6] & 1  # the protocol, into one byte (RFC 1661, 6.5)
+        kind = _PPP.get(frame[at + 6] if squeezed else frame[at + 6] << 8 | frame[at + 7], 0)
+        at += 7 if squeezed else 8
+    elif kind == _SERVICE_HEADER and len(frame) >= at + 8:
+        kind, at = _NSH.get(frame[at + 3], 0), at + (frame[at + 1] & 0x3F) * 4
     if kind in _MPLS:
         return _mpls(frame, at)
     return _network(kind, frame, at)
@@ -121,10 +134,10 @@ def _network(kind: int, frame: bytes, at: int) -> Packet:
         return _ipv6(frame, at)
     if kind == _ARP:
         return _arp(frame, at)
-    return _OTHER
+    return _REVERSE_ARP if kind == _RARP else _OTHER
 
 
-def _ipv4(frame: bytes, at: int) -> Packet:
+def _ipv4(frame: bytes, at: int) -> Packet:  # noqa: PLR0911 - ways to be malformed
     if len(frame) < at + _IPV4_HEADER:
         return _CUT_NETWORK
     if frame[at] >> 4 != 4:  # noqa: PLR2004 - the version
@@ -139,6 +152,8 @@ def _ipv4(frame: bytes, at: int) -> Packet:
         return Packet("fragment", source, destination)
     # Segmentation left to the hardware shows a length of 0.
     length = (frame[at + 2] << 8 | frame[at + 3]) or len(frame)
+    if length < header:
+        return _BAD_LENGTH
     end = min(len(frame), at + length)
     return _transport(frame[at + 9], frame, at + header, end, source, destination)
 
@@ -180,7 +195,7 @@ def _transport(  # noqa: PLR0917 - it runs for every packet
 
 def _arp(frame: bytes, at: int) -> Packet:
     if len(frame) < at + _ARP_BODY.size:
-        return _CUT_NETWORK
+        return _CUT_ARP
     hardware, network, mac_size, address_size, _, mac, sender, _, _ = _ARP_BODY.unpack_from(
         frame, at
     )

@@ -91,15 +91,22 @@ class Dissection:
         self.packet(interface, decode.packet(frame, link_type), link_type, frame, size, at)
 
     def packet(  # noqa: PLR0917 - what a frame is
-        self, interface: str, packet: Packet, link_type: int, frame: bytes, size: int, at: float
+        self,
+        interface: str,
+        packet: Packet,
+        link_type: int,
+        frame: bytes,
+        size: int,
+        at: float,
+        flow: Flow | None = None,
     ) -> None:
-        """Look at one frame whose headers are read."""
+        """Look at one frame whose headers are read. flow: its own, if this was looked at there."""
         self._at = max(at, self._at)
         mac = frame[6:12] if link_type == decode.ETHERNET_LINK else b""
         if packet.source and packet.source in self._own():
             self._neighbours.mine(mac, at)
         match packet.protocol:
-            case "arp":
+            case "arp" if packet.sender_mac:
                 self._arp(interface, packet, frame, mac, at)
             case "icmp":
                 self._refused(packet, frame, at)
@@ -107,9 +114,9 @@ class Dissection:
                 self._refused(packet, frame, at)
                 self._ndp(interface, packet, frame, mac, at)
             case "tcp":
-                self._tcp(packet, frame, size, at)
+                self._tcp(packet, frame, size, at, flow)
             case "udp":
-                self._udp(interface, packet, frame, mac, size, at)
+                self._udp(interface, packet, frame, mac, size, at, flow)
 
     def _arp(self, interface: str, packet: Packet, frame: bytes, mac: bytes, at: float) -> None:
         body = _ARP_BODY.unpack_from(frame, packet.at)
@@ -147,7 +154,7 @@ class Dissection:
             if packet.source not in self._own():
                 self._neighbours.claims(interface, packet.source, mac, at)
 
-    def _tcp(self, packet: Packet, frame: bytes, size: int, at: float) -> None:
+    def _tcp(self, packet: Packet, frame: bytes, size: int, at: float, flow: Flow | None) -> None:
         if len(frame) < packet.at + 14 or not packet.source:
             return
         flags = frame[packet.at + 13]
@@ -160,7 +167,7 @@ class Dissection:
             return
         said = payload(packet, frame)
         if said:
-            self._said(packet, said, size, at)
+            self._said(packet, said, size, at, flow)
 
     def _system(self, packet: Packet, frame: bytes) -> None:
         if packet.source in self._own():
@@ -181,7 +188,14 @@ class Dissection:
         return frame[back - before] if back >= before else 0
 
     def _udp(  # noqa: PLR0917 - what a frame is
-        self, interface: str, packet: Packet, frame: bytes, mac: bytes, size: int, at: float
+        self,
+        interface: str,
+        packet: Packet,
+        frame: bytes,
+        mac: bytes,
+        size: int,
+        at: float,
+        flow: Flow | None,
     ) -> None:
         said = payload(packet, frame)
         if not packet.source or not said:
@@ -199,7 +213,7 @@ class Dissection:
         if not _is_multicast(packet.destination) and packet.destination_port < packet.source_port:
             self._scans.begun(packet.source, packet.destination, "udp", packet.destination_port, at)
         self._scans.answered(packet.destination, packet.source, "udp", packet.source_port)
-        self._said(packet, said, size, at)
+        self._said(packet, said, size, at, flow)
 
     def _dns(self, packet: Packet, said: bytes, at: float) -> None:
         message = dns.read(said)
@@ -239,20 +253,18 @@ class Dissection:
             if kind in (1, 28) and value == packet.source:
                 self._neighbours.heard(value, mac, "mdns", classify.printable(name))
 
-    def _said(self, packet: Packet, said: bytes, size: int, at: float) -> None:
+    def _said(self, packet: Packet, said: bytes, size: int, at: float, known: Flow | None) -> None:
         """Learn from what a flow carries."""
         ends = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
         low, high = sorted(ends)
         key = low[0], high[0], low[1], high[1], packet.protocol
         ports = packet.source_port, packet.destination_port
-        flow = self._flows.get(key)
-        new = flow is None
-        if flow is None:
-            flow = self._flows.use(key, lambda: Flow(packet.protocol, *ports))
-            if packet.protocol == "tcp":
-                self._scans.spoke(packet.destination, packet.destination_port)
-        if flow.looks < LOOKS:
+        flow = known or self._flows.use(key, lambda: Flow(packet.protocol, *ports))
+        if known is None and flow.looks < LOOKS:
             flow.look(said, *ports)
+        new = flow.looks == 1
+        if new and packet.protocol == "tcp":
+            self._scans.spoke(packet.destination, packet.destination_port)
         verdict = flow.verdict()
         self._credentials(key, verdict.protocol, packet, said, at)
         if not self._associate(verdict, packet, said, at):

@@ -66,6 +66,14 @@ class Makers:
             )
 
 
+def look_up(macs: Iterable[str]) -> dict[str, str]:
+    """Return {MAC: its maker} of these, by a child that is waited for; nothing if it fails."""
+    command = [sys.executable, "-P", "-m", "vedette.capture.makers", *sorted(set(macs))]
+    child = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - ourselves
+    found: dict[str, str] = json.loads(child.stdout) if child.returncode == 0 else {}
+    return found
+
+
 def main() -> None:
     """Look up the cards named on the command line."""
     from vedette.capture import scapy_backend  # noqa: PLC0415 - 50 MiB that only this child has

@@ -1,7 +1,7 @@
 """A whole capture file at once, through the same code that counts the live traffic."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, BinaryIO
 
@@ -25,12 +25,8 @@ _ASKED = frozenset({53, 67, 5353})
 class Reading:
     """What is known of one capture so far."""
 
-    def __init__(
-        self, thresholds: Thresholds, vendor_of: Callable[[str], str] = lambda _: ""
-    ) -> None:
-        self._dissection = Dissection(
-            thresholds, frozenset, dict, everything=True, vendor_of=vendor_of
-        )
+    def __init__(self, thresholds: Thresholds) -> None:
+        self._dissection = Dissection(thresholds, frozenset, dict, everything=True)
         self._window_ends = 0.0
         self._syns: dict[bytes, tuple[int, set[bytes], set[tuple[bytes, int]]]] = {}
         self._neighbours: dict[tuple[str, str], list[Any]] = {}
@@ -61,21 +57,22 @@ class Reading:
             self._undecodable[packet.reason] += 1
         for address in (packet.source, packet.destination) if packet.source else ():
             self._peer(address, size)
-        if self._tells(packet, frame, size):
-            self._dissection.packet(given.interface, packet, given.link_type, frame, size, given.at)
+        flow = self._flows.add(packet, frame, size)
+        if self._tells(packet, frame) or flow is not None:
+            self._dissection.packet(
+                given.interface, packet, given.link_type, frame, size, given.at, flow
+            )
 
-    def _tells(self, packet: Packet, frame: bytes, size: int) -> bool:
-        """Count a packet of a flow; return whether it is one of those that tell something."""
+    def _tells(self, packet: Packet, frame: bytes) -> bool:
+        """Return whether a packet tells something, whether or not it is a flow's first payload."""
         if packet.protocol == "tcp":
-            flow = self._flows.add(packet, frame, size)
-            flags = frame[packet.at + 13] if len(frame) > packet.at + 13 else 0
-            if flags & _SYN and not flags & _ACK:
+            at = packet.at + 13
+            flags = frame[at] if len(frame) > at else 0
+            if flags & (_SYN | _ACK) == _SYN:
                 self._syn(packet)
-            return flow is not None or bool(flags & _SYN)
+            return bool(flags & _SYN)
         if packet.protocol == "udp":
-            first = self._flows.add(packet, frame, size) is not None
-            ports = (packet.source_port, packet.destination_port)
-            return first or not _ASKED.isdisjoint(ports)
+            return packet.source_port in _ASKED or packet.destination_port in _ASKED
         return packet.protocol in ("arp", "icmpv6")
 
     def _syn(self, packet: Packet) -> None:
@@ -154,10 +151,15 @@ def read(
     stream: BinaryIO,
     most_peers: int,
     thresholds: Thresholds,
-    vendor_of: Callable[[str], str] = lambda _: "",
+    makers: Callable[[Iterable[str]], Mapping[str, str]] = lambda _: {},
 ) -> dict[str, Any]:
-    """Return the whole of a capture file."""
-    reader, reading = pcap.Reader(stream), Reading(thresholds, vendor_of)
+    """Return the whole of a capture file. makers: looks up who made these cards."""
+    reader, reading = pcap.Reader(stream), Reading(thresholds)
     for frame in reader:
         reading.frame(frame)
-    return reading.as_json(most_peers, reader.problem)
+    document = reading.as_json(most_peers, reader.problem)
+    if neighbours := document["neighbours"]:
+        made_by = makers(neighbour["mac"] for neighbour in neighbours)
+        for neighbour in neighbours:
+            neighbour["vendor"] = made_by.get(neighbour["mac"], "")
+    return document

@@ -9,10 +9,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-ETHERNET, RAW = 1, 65534  # ARPHRD_ETHER, ARPHRD_NONE
-UNKNOWN = -1
+from vedette.capture.links import ETHERNET, UNKNOWN, normal
 
 _CHUNK = 1 << 20
 # The longest record that is believed; tcpdump takes no more, either (MAXIMUM_SNAPLEN).
@@ -36,15 +35,8 @@ _ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED = 1, 2, 3, 6
 _TIME_UNIT, _TIME_OFFSET = 9, 14  # options of an interface
 
-_MAC_AT = {113: 6, 276: 12}  # in a cooked header; its length stands before it
-_IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
-# BSD's number of IPv6 depends on the system: NetBSD, FreeBSD, macOS; Linux.
-_FAMILIES = {2: _IPV4, 10: _IPV6, 24: _IPV6, 28: _IPV6, 30: _IPV6}
-_PPP = {0x21: _IPV4, 0x57: _IPV6}
 
-
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One packet. link_type: ARPHRD, or UNKNOWN. size: bytes on the wire. at: Unix seconds."""
 
     interface: str
@@ -86,7 +78,8 @@ class Reader:
             data = take(captured)
             if data is None:
                 break
-            yield Frame("", *normal(link, data), size, seconds + fraction * unit)
+            kind, frame = (ETHERNET, data) if link == ETHERNET else normal(link, data)
+            yield Frame("", kind, frame, size, seconds + fraction * unit)
         if self._source.rest:
             self.problem = "cut short"
 
@@ -169,49 +162,6 @@ def _packet(kind: int, body: bytes, order: str, interfaces: list[_Interface]) ->
     interface = interfaces[number]
     at = min(ticks * interface.unit + interface.offset, 2.0**40) if ticks else 0.0
     return Frame(interface.name, *normal(interface.link, data), size, at)
-
-
-def normal(link: int, data: bytes) -> tuple[int, bytes]:  # noqa: PLR0911 - one per link type
-    """Return (ARPHRD, frame) of a frame of this link type (https://www.tcpdump.org/linktypes.html).
-
-    What is neither Ethernet nor bare IP gets an Ethernet header of zeros instead of its own.
-    """
-    match link:
-        case 1:
-            return ETHERNET, data
-        case 12 | 14 | 101 | 228 | 229:
-            return RAW, data
-        case 0 | 108:  # the family in the host's byte order, or the network's; BSD's and Linux's
-            family = min(int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big"))
-            return _ethernet(_FAMILIES.get(family, b""), data[4:])
-        case 9 | 50 if data[:1] in (b"\x0f", b"\x8f"):  # Cisco's HDLC, on a serial line
-            return _ethernet(data[2:4], data[4:])
-        case 9 | 50:
-            at = 2 if data[:2] == b"\xff\x03" else 0
-            # The protocol may be squeezed into one byte, which is odd then (RFC 1661, 6.5).
-            size = 1 if data[at : at + 1] and data[at] & 1 else 2
-            number = int.from_bytes(data[at : at + size], "big")
-            return _ethernet(_PPP.get(number, b"\0\0"), data[at + size :])
-        case 51:
-            return _ethernet(b"\x88\x64", data)
-        case 104 | 113 | 276:
-            at, size = {104: (2, 4), 113: (14, 16), 276: (0, 20)}[link]
-            if len(data) < size:
-                return ETHERNET, b""
-            return _ethernet(data[at : at + 2], data[size:], _mac(link, data))
-    return UNKNOWN, data
-
-
-def _mac(link: int, data: bytes) -> bytes:
-    """Return the sender's MAC that a cooked header tells."""
-    if link not in _MAC_AT:
-        return bytes(6)
-    length, at = data[_MAC_AT[link] - 1], _MAC_AT[link]
-    return data[at : at + 6] if length == 6 else bytes(6)
-
-
-def _ethernet(kind: bytes, payload: bytes, source: bytes = bytes(6)) -> tuple[int, bytes]:
-    return ETHERNET, bytes(6) + source + (kind or b"\0\0") + payload
 
 
 class _Source:

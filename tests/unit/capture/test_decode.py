@@ -197,7 +197,7 @@ def test_arp_tells_who_has_an_address() -> None:
 )
 def test_arp_that_is_not_ethernet_and_ipv4_makes_no_neighbour(odd: Any) -> None:
     """Frames with other sizes put their author's bytes where an address is expected."""
-    assert read(bytes(ETHER / odd)[:42].ljust(60, b"\0")) == Packet("malformed")
+    assert read(bytes(ETHER / odd)[:42].ljust(60, b"\0")) == Packet("arp")
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vedette.capture.classify import tcp, tls, udp
-from vedette.capture.classify.ports import USUAL, by_port
+from vedette.capture.classify.ports import USUAL, by_port, usual
 
 How = Literal["content", "port"]
 
 UNKNOWN = "unknown"
 NAMES = frozenset({name for table in USUAL.values() for name in table.values()}) | {
     UNKNOWN, "tls", "dtls", "isakmp", "stun", "dcerpc", "rpc", "nfs", "openvpn", "ipp", "fix",
+    "mms", "rtp", "rtcp", "t38", "mpegts", "rtps", "thrift", "fins",
 }  # fmt: skip
 
 # Longer than any name in DNS (RFC 1035); names are for people, never labels.
@@ -31,11 +32,13 @@ class Verdict:
 
 def content(transport: str, payload: bytes, source_port: int, destination_port: int) -> str:
     """Return the protocol that the payload itself shows, "" if it shows none."""
-    expected = by_port(transport, destination_port, source_port)
+    if not payload:
+        return ""
+    at_these = usual(transport, destination_port, source_port)
     ports = frozenset((source_port, destination_port))
     if transport == "tcp":
-        return tcp.speaks(payload, ports, expected)
-    return udp.speaks(payload, ports, expected) if transport == "udp" else ""
+        return tcp.speaks(payload, ports, at_these)
+    return udp.speaks(payload, ports, at_these) if transport == "udp" else ""
 
 
 def told(protocol: str, payload: bytes) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """What a UDP datagram says. Each check knows one protocol; the first fits."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from vedette.capture.classify import dns
-from vedette.capture.classify.tcp import ber, is_kerberos, is_ldap, rpc
+from vedette.capture.classify import dns, expected, media
+from vedette.capture.classify.shapes import ber, is_kerberos, is_ldap, number, rpc
 
 _SSDP = re.compile(rb"(M-SEARCH|NOTIFY) \* HTTP/1\.[01]\r?\n")
 _SIP = re.compile(
@@ -12,16 +12,12 @@ _SIP = re.compile(
     rb"|UPDATE|REFER|PUBLISH) (sips?|tel):"
 )
 _DHT = re.compile(rb"d1:[aeqr](d2:id20:|li\d+e|d\d)|d1:ad|d1:rd|d2:ip\d:")
-_SYSLOG = re.compile(rb"<\d{1,3}>")
 _TFTP = re.compile(rb"\0[\1\2][^\0]{1,255}\0(netascii|octet|mail)\0", re.IGNORECASE)
-_MGCP = re.compile(rb"(EPCF|CRCX|MDCX|DLCX|RQNT|NTFY|AUEP|AUCX|RSIP) \d+ |\d{3} \d+")
 _DHCP_COOKIE = b"\x63\x82\x53\x63"
 _QUIC_VERSIONS = frozenset({0, 1, 0x6B3343CF, 0x709A50C4, 0x51474F01})
+_RAKNET = bytes.fromhex("00ffff00fefefefefdfdfdfd12345678")
+_GNUTELLA = frozenset({0, 1, 2, 0x30, 0x31, 0x32, 0x40, 0x44, 0x80, 0x81})
 _STUN_COOKIE = b"\x21\x12\xa4\x42"
-
-
-def _number(payload: bytes, at: int, size: int) -> int:
-    return int.from_bytes(payload[at : at + size], "big")
 
 
 def is_quic(p: bytes) -> bool:
@@ -29,7 +25,7 @@ def is_quic(p: bytes) -> bool:
     if len(p) < 7:
         return False
     if p[0] & 0x80:
-        version = _number(p, 1, 4)
+        version = number(p, 1, 4)
         known = (
             version in _QUIC_VERSIONS
             or version >> 8 == 0xFF0000  # drafts of the IETF
@@ -51,19 +47,18 @@ def _is_snmp(p: bytes) -> bool:
 
 
 def _is_isakmp(p: bytes) -> bool:
-    return len(p) >= 28 and p[17] in (0x10, 0x20) and _number(p, 24, 4) == len(p) and any(p[:8])
+    return len(p) >= 28 and p[17] in (0x10, 0x20) and number(p, 24, 4) == len(p) and any(p[:8])
 
 
-def speaks(p: bytes, ports: frozenset[int], expected: str) -> str:
-    """Return which protocol this datagram is, "" if it does not say."""
+def speaks(p: bytes, ports: frozenset[int], usual: Sequence[str]) -> str:
+    """Return which protocol this datagram is, "" if it does not say. usual: at its ports."""
     size = len(p)
-    if size >= 12 and expected in ("dns", "mdns", "llmnr") and dns.read(p):
-        return expected
-    if size >= 12 and expected == "nbns" and _number(p, 4, 2) <= 2:
-        return "nbns"
+    for name in usual:
+        if size >= 12 and name in ("dns", "mdns", "llmnr") and dns.read(p):
+            return name
     if size >= 240 and p[236:240] == _DHCP_COOKIE and p[0] in (1, 2):
         return "dhcp"
-    if size >= 20 and p[4:8] == _STUN_COOKIE and p[0] < 0x40 and _number(p, 2, 2) == size - 20:
+    if size >= 20 and p[4:8] == _STUN_COOKIE and p[0] < 0x40 and number(p, 2, 2) == size - 20:
         return "stun"
     if _SSDP.match(p) or (1900 in ports and p.startswith(b"HTTP/1.1 200")):
         return "ssdp"
@@ -76,11 +71,11 @@ def speaks(p: bytes, ports: frozenset[int], expected: str) -> str:
         and p[0] in (0x14, 0x15, 0x16, 0x17)
         and p[1:3] in (b"\xfe\xff", b"\xfe\xfd", b"\1\0")
     ):
-        if _number(p, 11, 2) <= size:
+        if number(p, 11, 2) <= size:
             return "dtls"
     if (size == 148 and p[:4] == b"\1\0\0\0") or (size == 92 and p[:4] == b"\2\0\0\0"):
         return "wireguard"
-    if size >= 32 and size % 16 == 0 and p[:4] == b"\4\0\0\0" and p[7:8] == p[15:16] == b"\0":
+    if size >= 32 and size % 16 == 0 and p[:4] == b"\4\0\0\0" and p[12:16] == b"\0\0\0\0":
         return "wireguard"
     if is_quic(p):
         return "quic"
@@ -93,57 +88,46 @@ def speaks(p: bytes, ports: frozenset[int], expected: str) -> str:
     if is_kerberos(p) and ports & {88, 464}:
         return "kerberos"
     if size >= 40 and (called := rpc(p)) and (called != "rpc?" or ports & {111, 2049}):
-        return "nfs" if 2049 in ports else called.rstrip("?")
+        return "nfs" if called == "rpc?" and 2049 in ports else called.rstrip("?")
     if 389 in ports and is_ldap(p):
         return "ldap"
-    check = _AT_ITS_PORT.get(expected)
-    if check is not None and check(p):
-        return expected
-    if expected in ("", "quic") and size >= 20 and _strict_dns(p):
+    for name in usual:
+        check = expected.UDP.get(name)
+        if check is not None and check(p):
+            return name
+    if (not usual or usual[0] == "quic") and size >= 20 and _strict_dns(p):
         return "dns"
-    return ""
+    return _anywhere(p)
+
+
+def _anywhere(p: bytes) -> str:
+    """Return what else shows itself at whatever port."""
+    size = len(p)
+    if _RAKNET in p[1:33]:
+        return "raknet"
+    if p[:4] == b"RTPS" and size >= 20:
+        return "rtps"
+    if p[:4] == b"MIOP":
+        return "giop"
+    if p.startswith(b"BT-SEARCH * HTTP/"):
+        return "bittorrent"
+    # DCE/RPC without connections: version 4, a kind, how numbers are written, the body's length.
+    if size >= 80 and p[0] == 4 and p[1] <= 19 and p[4] in (0, 0x10) and p[5] <= 3:
+        order = "little" if p[4] else "big"
+        if 0 < number(p, 74, 2, order) <= size - 80 and p[6] == 0:
+            return "dcerpc"
+    # A GUID, a kind (0x44: its distributed table), time to live, hops, the length of what follows.
+    if size >= 23 and p[16] in _GNUTELLA and number(p, 19, 4, "little") == size - 23:
+        return "gnutella"
+    if size >= 188 and size % 188 == 0 and set(p[::188]) == {0x47}:
+        return "mpegts"
+    return media.rtcp(p)
 
 
 def _strict_dns(p: bytes) -> bool:
     """Return whether this is DNS where nobody expects it: one question, a name, nothing odd."""
     message = dns.read(p)
-    if message is None or len(message.questions) != 1 or _number(p, 4, 2) != 1:
+    if message is None or len(message.questions) != 1 or number(p, 4, 2) != 1:
         return False
     name, _ = message.questions[0]
     return "." in name and name.isprintable() and name.isascii()
-
-
-_AT_ITS_PORT: dict[str, Callable[[bytes], bool]] = {
-    "ntp": lambda p: len(p) >= 12 and 1 <= (p[0] >> 3 & 7) <= 4 and 1 <= (p[0] & 7) <= 7,
-    "dhcp": lambda p: len(p) >= 44 and p[0] in (1, 2),
-    "dhcpv6": lambda p: len(p) >= 4 and 1 <= p[0] <= 36,
-    "radius": lambda p: len(p) >= 20 and _number(p, 2, 2) <= len(p),
-    "syslog": lambda p: bool(_SYSLOG.match(p)),
-    "tftp": lambda p: len(p) >= 4 and p[0] == 0 and 1 <= p[1] <= 6,
-    "openvpn": lambda p: len(p) >= 14 and 1 <= p[0] >> 3 <= 10,
-    "coap": lambda p: len(p) >= 4 and p[0] >> 6 == 1 and p[0] & 15 <= 8,
-    "l2tp": lambda p: len(p) >= 6 and p[1] & 15 in (2, 3),
-    "gtp": lambda p: len(p) >= 8 and p[0] >> 5 in (1, 2),
-    "vxlan": lambda p: len(p) >= 8 and p[0] & 8 == 8,
-    "geneve": lambda p: len(p) >= 8 and p[0] >> 6 == 0,
-    "rip": lambda p: len(p) >= 4 and p[0] in (1, 2) and p[1] in (1, 2),
-    "ripng": lambda p: len(p) >= 4 and p[0] in (1, 2) and p[1] == 1,
-    "hsrp": lambda p: len(p) >= 20,
-    "bfd": lambda p: len(p) >= 24 and p[0] >> 5 in (0, 1),
-    "netflow": lambda p: len(p) >= 16 and _number(p, 0, 2) in (1, 5, 7, 8, 9, 10),
-    "sflow": lambda p: len(p) >= 28 and _number(p, 0, 4) in (2, 4, 5),
-    "bacnet": lambda p: p[:1] == b"\x81",
-    "mgcp": lambda p: bool(_MGCP.match(p)),
-    "nbdgm": lambda p: len(p) >= 10 and 0x10 <= p[0] <= 0x16,
-    "slp": lambda p: p[:1] in (b"\1", b"\2"),
-    "rmcp": lambda p: p[:1] == b"\x06",
-    "ws-discovery": lambda p: p.lstrip().startswith(b"<"),
-    "ipsec": lambda p: p == b"\xff" or len(p) >= 8,
-    "dropbox": lambda p: p[:1] == b"{",
-    "ldp": lambda p: p[:2] == b"\0\1",
-    "ptp": lambda p: len(p) >= 34 and p[1] & 15 in (1, 2),
-    "memcached": lambda p: len(p) >= 8,
-    "capwap": lambda p: len(p) >= 8,
-    "nat-pmp": lambda p: p[:1] in (b"\0", b"\2"),
-    "wireguard": lambda p: p[:1] in (b"\3", b"\4") and p[1:4] == b"\0\0\0",
-}  # fmt: skip
