@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.captures import make
+from tests.captures import make, spoken
 
 pytestmark = pytest.mark.live
 
@@ -56,3 +56,21 @@ def test_the_counts_are_those_of_tshark(capture: make.Capture, tmp_path: Path) -
 
     assert {n: ours.get(n) for n in COMPARED} == {n: theirs.get(n) for n in COMPARED}
     assert sum(packets for packets, _ in theirs.values()) == sum(p for p, _ in ours.values())
+
+
+def test_the_flows_are_called_as_tshark_calls_them(tmp_path: Path) -> None:
+    """One of each; a name of ours stands for each of its names. Unit tests hold ours to it."""
+    file = tmp_path / "spoken.pcap"
+    file.write_bytes(spoken.capture())
+    command = ("tshark", "-n", "-r", str(file), "-T", "fields", "-e", "frame.protocols")
+
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout  # noqa: S603 - of our own making
+
+    layers = [set(line.split(":")) for line in out.splitlines()]
+    assert len(layers) == len(spoken.SPOKEN)
+    odd = [
+        (flow.theirs, sorted(seen))
+        for flow, seen in zip(spoken.SPOKEN, layers, strict=True)
+        if flow.theirs and flow.theirs not in seen
+    ]
+    assert odd == []

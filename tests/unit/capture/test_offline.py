@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.captures import make
+from tests.captures import make, spoken
 from vedette.capture import classify, offline, pcap
 from vedette.thresholds import Thresholds
 
@@ -160,3 +160,12 @@ def test_records_longer_than_any_packet_end_the_file() -> None:
 
     assert list(pcap.Reader(io.BytesIO(file))) == []
     assert read(file)["undecodable_reasons"] == {"file: a record longer than any packet": 1}
+
+
+def test_every_flow_is_called_what_it_is() -> None:
+    """One of each; none goes by its port alone."""
+    found = read(spoken.capture())["application_protocols"]
+
+    assert {name: count["by"]["content"] for name, count in found.items()} == dict.fromkeys(
+        (flow.name for flow in spoken.SPOKEN), 1
+    )
