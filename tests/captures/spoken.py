@@ -44,7 +44,7 @@ SPOKEN = (
     Spoken("rtps", "rtps", "udp", 7400, b"RTPS\2\3\1\x0f" + bytes(12) + b"\1\1\0\0"),
     Spoken("wireguard", "wg", "udp", 51820, b"\4\0\0\0\1\2\3\xff" + bytes(8) + bytes(32)),
     Spoken("rtcp", "rtcp", "udp", 41001, _rtcp()),
-    Spoken("bittorrent", "", "udp", 6771, b"BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\n\r\n"),
+    Spoken("bittorrent", "", "udp", 6771, b"BT-SEARCH * HTTP/1.1\r\nPort: 6881\r\n\r\n"),
 )  # fmt: skip
 
 
