@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
 
 from tests.captures import make, spoken
-from vedette.capture import classify, offline, pcap
+from vedette.capture import classify, makers, offline, pcap
 from vedette.thresholds import Thresholds
 
 CAPTURES = make.captures()
@@ -169,3 +171,27 @@ def test_every_flow_is_called_what_it_is() -> None:
     assert {name: count["by"]["content"] for name, count in found.items()} == dict.fromkeys(
         (flow.name for flow in spoken.SPOKEN), 1
     )
+
+
+def test_neighbours_of_both_families_are_told_with_the_makers_of_their_cards() -> None:
+    """ARP's and neighbour discovery's; IPv6 addresses are peers like the others."""
+    ether = Ether(src="00:26:5a:00:00:01", dst="33:33:00:00:00:01")
+    told = ICMPv6ND_NA(tgt=make.A6, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=ether.src)
+    frames = [
+        ether / IPv6(src=make.A6, dst="ff02::1") / told,
+        ether / ARP(hwsrc=ether.src, psrc=make.A4, pdst=make.A4),
+    ]
+    file = io.BytesIO(make.pcap([bytes(frame) for frame in frames], 1))
+
+    document = offline.read(file, 5, Thresholds(), makers.look_up)
+
+    assert {(n["address"], n["heard_by"], n["vendor"]) for n in document["neighbours"]} == {
+        (make.A6, "ndp", "D-Link Corporation"),
+        (make.A4, "arp", "D-Link Corporation"),
+    }
+    assert make.A6 in [peer["address"] for peer in document["peers"]]
+
+
+def test_alpn_stands_beside_the_names_asked_for() -> None:
+    """As the client offers it first."""
+    assert read(GOOD)["application_protocols"]["tls"]["alpn"] == ["http/1.1"]
