@@ -9,7 +9,26 @@ from vedette.evidence import Certificate
 
 Address = IPv4Address | IPv6Address
 
+DEBIAN = {
+    "8": "jessie", "9": "stretch", "10": "buster", "11": "bullseye", "12": "bookworm",
+    "13": "trixie", "14": "forky",
+}  # fmt: skip
+UBUNTU = {
+    "14.04": "trusty", "16.04": "xenial", "18.04": "bionic", "20.04": "focal", "22.04": "jammy",
+    "23.10": "mantic", "24.04": "noble", "24.10": "oracular",
+    "25.04": "plucky", "25.10": "questing",
+}  # fmt: skip
+
+
 CHANGES = ("opened", "closed", "service_changed")
+
+
+def release_name(distribution: str, release: str) -> str:
+    """Return debian:bookworm, also for Debian 12: os-release had no code names before 2016."""
+    family = distribution.lower()
+    names = {"debian": DEBIAN, "ubuntu": UBUNTU}.get(family, {})
+    number = release if family == "ubuntu" else release.partition(".")[0]
+    return f"{family}:{names.get(number, release.lower())}"
 
 
 @dataclass(frozen=True, slots=True)

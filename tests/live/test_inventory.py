@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,26 @@ def test_a_program_that_an_upgrade_replaced_is_stale(yard: Yard, tmp_path: Path)
     shutil.copy2(found, tmp_path / "new")
     (tmp_path / "new").rename(program)
     assert stale() == (str(program), "", True)
+
+
+def test_a_daemon_that_went_into_a_jail_is_the_hosts_program(yard: Yard, tmp_path: Path) -> None:
+    """It opens its socket, then calls chroot(2), as named -t does: its files are out here."""
+    host = yard[1]
+    jail, script = tmp_path / "jail", tmp_path / "jailed.py"
+    jail.mkdir()
+    script.write_text(
+        "import os, socket, time\n"
+        "server = socket.create_server(('127.0.0.1', 11334))\n"
+        f"os.chroot({str(jail)!r})\n"
+        "time.sleep(60)\n"
+    )
+    host.start([sys.executable, str(script)])
+    wait_until_open(host, {11334})
+
+    found = [row for row in listeners(*host.command([VEDETTE])) if row["port"] == 11334]
+
+    assert {row["executable"] for row in found} == {str(script)}
+    assert not any("release" in row for row in found)
 
 
 def test_the_file_is_roots_and_whole(yard: Yard, tmp_path: Path) -> None:

@@ -361,3 +361,20 @@ def test_rpm_names_the_source() -> None:
         "httpd-core", "httpd", "1:2.4.57-11.el9_4.1"
     )
     assert package_files.parse_rpm("file /usr/sbin/httpd is not owned by any package") is None
+
+
+def test_what_was_started_below_another_root_is_of_the_packages_there(
+    fake: Fake, tmp_path: Path
+) -> None:
+    """chroot(8): the kernel names its program from our root on, its packages are in there."""
+    alpine = tmp_path / "alpine"
+    fake.file("etc/os-release", "ID=alpine\nVERSION_ID=3.20.3\n", alpine)
+    fake.file("lib/apk/db/installed", APK, alpine)
+    fake.process(30, "redis-server", f"{alpine}/usr/bin/vdt-redis", root=alpine, inodes=[8])
+    fake.listens(1, "00000000:18EB", 8)
+
+    (row,) = fake.rows()
+
+    assert (row["executable"], row["source_package"], row["version"], row["release"]) == (
+        "/usr/bin/vdt-redis", "redis", "7.0.15-r1", "3.20",
+    )  # fmt: skip

@@ -24,6 +24,7 @@ from vedette.edges import package_files
 from vedette.edges.listening import endpoint
 from vedette.edges.package_files import parse_os_release
 from vedette.errors import BadOutput
+from vedette.scanned import release_name
 
 Address = IPv4Address | IPv6Address
 
@@ -276,7 +277,8 @@ def operating_system() -> tuple[str, str]:
 
 def release() -> str:
     """Return this host's distribution and release (debian:bookworm, alpine:3.20), "" if unknown."""
-    return ":".join(filter(None, package_files.release(Path("/"))))
+    distribution, release = package_files.release(Path("/"))
+    return release_name(distribution, release) if distribution and release else distribution
 
 
 def _os_release() -> dict[str, str]:

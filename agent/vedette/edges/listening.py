@@ -155,6 +155,7 @@ def process(proc: Path, pid: int, host: Path) -> Process | None:
     root = here / "root"
     try:
         link = str((here / "exe").readlink())
+        jail = str(root.readlink())  # "/" of what has a mount namespace of its own
         own, hosts = root.stat(), host.stat()
         with (here / "cmdline").open("rb") as file:
             words = file.read(_LONGEST_COMMAND).rstrip(b"\0").split(b"\0")
@@ -162,10 +163,14 @@ def process(proc: Path, pid: int, host: Path) -> Process | None:
         return None
     executable = link.removesuffix(" (deleted)")
     stale = executable != link
+    # chroot(2): the kernel names the program from its mounts' root on, not from the process's own,
+    # below which it lies, unless it went there after its start, as daemons do.
+    if jail != "/" and executable.startswith(f"{jail}/"):
+        executable = executable.removeprefix(jail)
+    elif jail != "/" and _same(here / "exe", host, executable):
+        root, own = host, hosts
     if not stale:
-        with suppress(OSError):  # in a mount that its root does not show
-            running, there = (here / "exe").stat(), within(root, executable).stat()
-            stale = (there.st_dev, there.st_ino) != (running.st_dev, running.st_ino)
+        stale = _same(here / "exe", root, executable) is False
     return Process(
         pid=pid,
         parent=parent,
@@ -177,6 +182,14 @@ def process(proc: Path, pid: int, host: Path) -> Process | None:
         # Not the mount namespace: every sandboxed unit has one of its own.
         container=(own.st_dev, own.st_ino) != (hosts.st_dev, hosts.st_ino),
     )
+
+
+def _same(running: Path, root: Path, executable: str) -> bool | None:
+    """Whether a root has this very file there; None if it has none, or not for us to see."""
+    try:
+        return running.samefile(within(root, executable))
+    except OSError:  # in a mount that its root does not show
+        return None
 
 
 def _status(proc: Path, pid: int) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import BadOutput, NotReady
-from vedette.scanned import Address, Installed
+from vedette.scanned import Address, Installed, release_name
 
 _LIMIT = 16 << 20  # bytes
 # Two periods of systemd/vedette-inventory.timer.
@@ -111,7 +111,7 @@ def parse(document: Mapping[str, Any]) -> Inventory:
 
 def _release(where: Mapping[str, Any]) -> str:
     distribution, release = where.get("distribution"), where.get("release")
-    return f"{distribution}:{release}" if distribution and release else ""
+    return release_name(str(distribution), str(release)) if distribution and release else ""
 
 
 def _entry(row: Mapping[str, Any], release: str) -> Entry:

@@ -153,7 +153,8 @@ def _good(record: Mapping[str, Any], numbers: Mapping[str, int]) -> Iterator[tup
 
 
 def _ranges(record: Mapping[str, Any], numbers: Mapping[str, int]) -> Iterator[tuple[Any, ...]]:
-    parts = [(part, bounds) for part in ranges(record) if (bounds := _bounds(part)) is not None]
+    told = [_joined(part, record["affected"]) for part in ranges(record)]
+    parts = [(part, bounds) for part in told if (bounds := _bounds(part)) is not None]
     for part, bounds in parts:
         needs = part["needs"] or sorted(
             {
@@ -167,6 +168,31 @@ def _ranges(record: Mapping[str, Any], numbers: Mapping[str, int]) -> Iterator[t
         yield (
             numbers[part["p"]], number_of(record["cve"]), *bounds, " ".join(needs) or None, certain,
         )  # fmt: skip
+
+
+def _joined(part: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return a range with those that go on where it ends: 2.4.50 mends nothing if it is affected.
+
+    Sources write "2.4.49 before 2.4.50" and "2.4.50 before 2.4.51".
+    """
+    for _ in others:  # at most once through all
+        following = next(
+            (
+                other["vee"]
+                for other in others
+                if "vee" in part and other.get("vsi") == part["vee"] and "vee" in other
+                if _scope(other) == _scope(part)
+            ),
+            None,
+        )
+        if following is None:
+            break
+        part = {**part, "vee": following}
+    return part
+
+
+def _scope(part: Mapping[str, Any]) -> list[Any]:
+    return [part.get(key) for key in ("p", "req", "tsw", "swe", "fallback", "upd")]
 
 
 def _same_source(part: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

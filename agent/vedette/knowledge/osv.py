@@ -14,7 +14,7 @@ from vedette.knowledge import cvss
 from vedette.knowledge.files import Progress, documents
 from vedette.knowledge.nvd import cpe_names, parse_cpe
 from vedette.knowledge.records import CVE, Records
-from vedette.risk.identity import DEBIAN, UBUNTU
+from vedette.scanned import DEBIAN, UBUNTU
 
 # What is unfixed stands there too, so that silence means "not affected". Others list fixes only.
 _COMPLETE = frozenset({"debian", "ubuntu"})

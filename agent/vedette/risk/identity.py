@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from vedette.risk import versions
 from vedette.risk.knowledge import Knowledge
-from vedette.scanned import Installed, Service
+from vedette.scanned import DEBIAN, UBUNTU, Installed, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,6 @@ class Identity:
     windows: bool = False
 
 
-DEBIAN = {
-    "8": "jessie", "9": "stretch", "10": "buster", "11": "bullseye", "12": "bookworm",
-    "13": "trixie", "14": "forky",
-}  # fmt: skip
-UBUNTU = {
-    "14.04": "trusty", "16.04": "xenial", "18.04": "bionic", "20.04": "focal", "22.04": "jammy",
-    "23.10": "mantic", "24.04": "noble", "24.10": "oracular",
-    "25.04": "plucky", "25.10": "questing",
-}  # fmt: skip
 # A release ships one upstream version of OpenSSH, and its banner does not always name the release.
 _OPENSSH = {
     "debian": {"6.7p1": "jessie", "7.4p1": "stretch", "7.9p1": "buster", "8.4p1": "bullseye",
@@ -70,16 +61,22 @@ _REVISION_UBUNTU = re.compile(r"ubuntu\d+\.(\d\d\.\d\d)\.")
 _MARIADB = re.compile(r"^(?:5\.5\.5-)?(\d[\d.]*)-MariaDB", re.IGNORECASE)
 _PREFIX = re.compile(r"^(?:release|version|v)[ ._-]?(?=\d)", re.IGNORECASE)  # RELEASE.2023-03-20T…
 _COMPONENT = re.compile(r"\b([A-Za-z][A-Za-z_]{2,30})/(\d[\w.+~-]*)")
-_CPE = re.compile(r"cpe:/a:((?:[^:\\]|\\.)+):((?:[^:\\]|\\.)+)")
+_PART = r"((?:[^:\\]|\\.)*)"
+# vendor, product, version, update
+_CPE = re.compile(rf"cpe:(?:/|2\.3:)a:{_PART}:{_PART}(?::{_PART})?(?::{_PART})?")
 _ESCAPE = re.compile(r"\\(.)")
 _EXTRA_NAMES = {"openssl": "openssl", "gnutls": "gnutls", "mod_jk": "ghostcat_ajp"}
 # Packages that a project builds itself, for a distribution whose fixes are not theirs: PostgreSQL's
 # 15.4-1.pgdg120+1, MariaDB's 1:10.11.4+maria~deb12, nginx' 1.24.0-1~bookworm, Redis' 6:7.0.11-1rl1~
+# bookworm1, MySQL's 8.0.33-1debian12
+_RELEASES, _UBUNTUS = "|".join((*DEBIAN.values(), *UBUNTU.values())), "|".join(UBUNTU)
 _OF_THE_PROJECT = re.compile(
-    r"\.pgdg\d|\+maria~|-\d+(?:rl\d+)?~(?:"
-    + "|".join((*DEBIAN.values(), *UBUNTU.values()))
-    + r")\d*$"
+    rf"\.pgdg\d|\+maria~|-\d+(?:rl\d+)?~(?:{_RELEASES})\d*$"
+    rf"|-\d+(?:debian\d+|ubuntu(?:{_UBUNTUS}))$"
 )
+# Editions of what a vendor packs itself: gitlab-ce.
+_VENDORS_EDITION = re.compile(r"-(?:ce|ee|oss|server)$")
+_WINDOWS = re.compile(r"\bWin(?:32|64)\b|^cpe:/o:microsoft:windows\b", re.IGNORECASE)
 # nmap's guess for whatever Samba is newer: it printed it of 4.17.12.
 _GUESSED = frozenset({("samba", "4.6.2")})
 # Its version is that of the connector, not of the server.
@@ -94,11 +91,9 @@ def identify(
     banner: what answered a probe; nothing else may be passed.
     """
     of_banner = _from_banner(knowledge, banner)
-    if package is not None and _OF_THE_PROJECT.search(package.version):
-        if product := product_of(knowledge, package):
-            yield Identity(product, upstream(package.version))
-            return
-        package = None
+    if package is not None and (product := _vendors(knowledge, package)):
+        yield Identity(product, upstream(package.version))
+        return
     if package is not None and (product := product_of(knowledge, package)):
         running = package
         if package.replaced and of_banner and of_banner.package:
@@ -108,6 +103,19 @@ def identify(
     if of_banner is not None:
         yield of_banner
     yield from _components(banner)
+
+
+def _vendors(knowledge: Knowledge, package: Installed) -> str:
+    """Return the product in a package that its project or vendor has built, "" if it has not.
+
+    That is what its version says; or Debian has no source package of the product: jenkins 2.426.2.
+    """
+    product = product_of(knowledge, package)
+    if _OF_THE_PROJECT.search(package.version):
+        return product
+    if product or not package.release.startswith(("debian:", "ubuntu:")):
+        return ""
+    return knowledge.named(_VENDORS_EDITION.sub("", package.name))
 
 
 def product_of(knowledge: Knowledge, package: Installed) -> str:
@@ -144,10 +152,10 @@ def release_of(banners: Iterable[Service]) -> str:
 
 
 def _from_banner(knowledge: Knowledge, banner: Service) -> Identity | None:
-    product = _product(knowledge, banner)
+    product, of_cpe = _product(knowledge, banner)
     if not product:
         return None
-    version, windows = banner.version, False
+    version, windows = banner.version or of_cpe, _on_windows(banner)
     if match := _MARIADB.match(version):
         product, version = "mariadb", match[1]
     elif version.lower().startswith("for_windows_"):
@@ -164,6 +172,10 @@ def _from_banner(knowledge: Knowledge, banner: Service) -> Identity | None:
     return Identity(product, cleaned, build=build, windows=windows)
 
 
+def _on_windows(banner: Service) -> bool:
+    return any(_WINDOWS.search(text) for text in (banner.extra_info, *banner.cpes))
+
+
 def _clean(version: str, product: str) -> str:
     """Return the upstream version in a banner's, "" if there is none that can be compared."""
     # 9.18.24-1-Debian, 4.17.12-Debian, 9.16.1-Ubuntu, 7.9p1 Raspbian 10+deb10u2
@@ -177,20 +189,21 @@ def _clean(version: str, product: str) -> str:
     return named if versions.usable(named) and (product, named) not in _GUESSED else ""
 
 
-def _product(knowledge: Knowledge, banner: Service) -> str:
+def _product(knowledge: Knowledge, banner: Service) -> tuple[str, str]:
+    """Return the product, and its version where only the CPE tells one."""
     for cpe in banner.cpes:
         match = _CPE.match(cpe)
         if match is None:
             continue
-        alias = ":".join(_ESCAPE.sub(r"\1", part) for part in match.groups())
-        if product := knowledge.product("cpe", alias):
-            return product
+        vendor, name, version, update = (_ESCAPE.sub(r"\1", part or "") for part in match.groups())
+        if product := knowledge.product("cpe", f"{vendor}:{name}"):
+            return product, f"{version.strip('*-')}{update.strip('*-')}"
     words = banner.product.split()
     # nmap adds words to some names ("Apache Tomcat/Coyote JSP engine"): the longest known wins.
     for count in range(len(words), 0, -1):
         if product := knowledge.product("name", " ".join(words[:count])):
-            return product
-    return ""
+            return product, ""
+    return "", ""
 
 
 def _revision(banner: Service) -> Installed | None:

@@ -189,6 +189,10 @@ class Knowledge:
         ).fetchone()
         return self._products[row[0]] if row else ""
 
+    def named(self, name: str) -> str:
+        """Return the product of this very name, "" if there is none."""
+        return name if name in self._numbers else ""
+
     def package(self, release: str, name: str) -> Package | None:
         """Return what is known of a source package in a release (debian:bookworm)."""
         row = self._db.execute(

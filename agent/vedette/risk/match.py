@@ -21,12 +21,16 @@ _INFERRED = 85  # at most, where the package was found by its version only
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A vulnerability that the service has, or may have. confidence: 0 to 100. why: words."""
+    """A vulnerability that the service has, or may have. confidence: 0 to 100. why: words.
+
+    then: what fixed_in still has that is known to be exploited, in words.
+    """
 
     cve: Cve
     confidence: int
     why: str
     fixed_in: str
+    then: str = ""
 
 
 SUPPRESSIONS = ("fixed_by_distribution", "not_affected", "fixed_upstream", "platform", "disputed")
@@ -77,11 +81,36 @@ def assess(
                 or affected[found.cve.name].confidence < found.confidence
             ):
                 affected[found.cve.name] = found
+    _mark_incomplete(knowledge, affected, identities)
     return Verdict(
         tuple(affected.values()),
         tuple(one for name, one in suppressed.items() if name not in affected),
         identities,
     )
+
+
+def _mark_incomplete(
+    knowledge: Knowledge, affected: dict[str, Affected], identities: Sequence[Identity]
+) -> None:
+    """Say of each used CVE if the version that mends it has another one that is used as well.
+
+    Apache httpd 2.4.50 mended CVE-2021-41773, not completely: CVE-2021-42013, until 2.4.51.
+    """
+    used = [one for one in affected.values() if one.cve.kev and one.fixed_in]
+    for one in used if len(used) > 1 else ():
+        here = versions.key(one.fixed_in)
+        later = [other for other in used if versions.key(other.fixed_in) > here]
+        has = {
+            match.cve.name
+            for identity_ in identities if later and identity_.package is None
+            for match in knowledge.matches(identity_.product, one.fixed_in) if match.certain
+        }  # fmt: skip
+        if follow := [other for other in later if other.cve.name in has]:
+            nearest = min(follow, key=lambda other: versions.key(other.fixed_in))
+            then = (
+                f"{nearest.cve.name}, known to be exploited as well and fixed in {nearest.fixed_in}"
+            )
+            affected[one.cve.name] = replace(one, then=then)
 
 
 def _judge(
@@ -303,6 +332,8 @@ _SEVERAL_PROGRAMS = {
     "powerdns": "the authoritative server and the recursor",
     "quagga_frr": "Quagga and FRR",
 }
+# Programs for Unix, which others have ported to Windows, with version numbers of their own.
+_PORTED = frozenset({"openssh", "redis"})
 
 
 def _by_upstream(
@@ -321,7 +352,7 @@ def _by_upstream(
     elif one.product in _SEVERAL_PROGRAMS:
         confidence = min(confidence, UNKNOWN_BUILD)
         why = f"{why}; records do not tell apart {_SEVERAL_PROGRAMS[one.product]}"
-    elif one.windows and not best.platforms:
+    elif one.windows and one.product in _PORTED and not best.platforms:
         confidence = min(confidence, UNKNOWN_BUILD)
         why = f"{why}; a port to Windows, of which the range says nothing"
     elif _foreign(best, windows=one.windows):

@@ -138,13 +138,15 @@ def calculate_risk_score(
     score = max(surface, port_score([f["score"] for f in findings]))
     reasons = [f["reasons"][0] for f in findings[:_REASONS]]
     if len(findings) > _REASONS:
-        reasons.append(f"and {len(findings) - _REASONS} further findings")
+        further = len(findings) - _REASONS
+        reasons.append(f"and {further} further finding{'s' if further > 1 else ''}")
     if not findings:
         product = _product(surface, _SURFACE_SEVERITY, _threat(_SURFACE_THREAT), _REACH[exposure])
         reasons = [f"{product}: an open port on a {where}; nothing is known against {service}"]
     reasons += [f"possible, not counted: {f['reasons'][0]}" for f in possible[:1]]
     if len(possible) > 1:
-        reasons.append(f"and {len(possible) - 1} further possible ones, not counted")
+        more = "one more is" if len(possible) == 2 else f"{len(possible) - 1} more are"  # noqa: PLR2004
+        reasons.append(f"{more} possible, not counted")
     return {
         "score": score,
         "level": level_of(score),
@@ -241,7 +243,13 @@ def _cve_finding(one: match.Affected, exposure: Exposure, where: str, now: float
         score = _KEV_FLOOR
     unscored = "; nobody has given it a severity" if cve.severity is None else ""
     fixed = f"; fixed in {one.fixed_in}" if one.fixed_in else ""
-    advice = f"upgrade to {one.fixed_in}" if one.fixed_in else "upgrade, or restrict who reaches it"
+    fixed += f", which still has {one.then}" if one.then else ""
+    later = " or, better, later" if one.then else ""
+    advice = (
+        f"upgrade to {one.fixed_in}{later}"
+        if one.fixed_in
+        else "upgrade, or restrict who reaches it"
+    )
     return {
         "finding": cve.name,
         "title": f"{cve.name}{' (known exploited)' if cve.kev else ''}",

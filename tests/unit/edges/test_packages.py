@@ -83,3 +83,24 @@ def test_who_only_passes_on_is_not_what_answers() -> None:
     (entry,) = of(row).listeners
 
     assert (entry.package, entry.own_build) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "release", "named"),
+    [
+        ("debian", "bookworm", "debian:bookworm"),
+        ("debian", "8", "debian:jessie"),
+        ("debian", "12.9", "debian:bookworm"),
+        ("ubuntu", "14.04", "ubuntu:trusty"),
+        ("Ubuntu", "Jammy", "ubuntu:jammy"),
+        ("alpine", "3.20", "alpine:3.20"),
+        ("rhel", "9", "rhel:9"),
+    ],
+)
+def test_a_release_has_one_name(distribution: str, release: str, named: str) -> None:
+    """os-release of Debian 8 and Ubuntu 14.04 has no code name, and fixes are known by it."""
+    found = packages.parse(
+        {"generated": 1, "distribution": distribution, "release": release, "listeners": []}
+    )
+
+    assert found.release == named

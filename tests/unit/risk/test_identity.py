@@ -80,6 +80,13 @@ def told(banner: Service) -> tuple[str, str, str, str]:
         (service("MySQL", "10.3.23 or earlier"), ("mysql", "", "", "")),
         (service("Samba smbd", "3.X - 4.X"), ("samba", "", "", "")),
         (service("Werkzeug", "1.0"), ("", "", "", "")),
+        # The version stands in the CPE alone, or in CPE's newer form; its update part follows it.
+        (service("", "", "", "cpe:/a:igor_sysoev:nginx:1.20.0"), ("nginx", "1.20.0", "", "")),
+        (
+            service("", "", "", "cpe:2.3:a:apache:tomcat:9.0.0:m9:*:*:*:*:*:*"),
+            ("tomcat", "9.0.0m9", "", ""),
+        ),
+        (service("nginx", "1.20.0", "", "cpe:/a:no:such:1"), ("nginx", "1.20.0", "", "")),
         (
             service("x", "25.0", "", r"cpe:/a:erlang:erlang\/otp:25.0"),
             ("erlang_otp", "25.0", "", ""),
@@ -164,3 +171,45 @@ def test_the_bundled_base_is_there_and_is_small() -> None:
 
     assert Path(BUNDLED).stat().st_size < 4 << 20
     assert Knowledge(BUNDLED).counts()["cve"] > 6000
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "product"),
+    [
+        ("jenkins", "2.426.2", "jenkins"),  # Debian has none
+        ("mysql-community", "8.0.33-1debian12", "mysql"),
+        ("mysql-community", "8.0.33-1ubuntu22.04", "mysql"),
+        ("nginx", "1.24.0-1~bookworm", "nginx"),
+    ],
+)
+def test_what_its_vendor_has_packed_is_no_distributions_build(
+    name: str, version: str, product: str
+) -> None:
+    """Upstream's ranges hold for it as they are."""
+    banner = service("Jetty", "10.0.18") if name == "jenkins" else service("MySQL", "8.0.33")
+    banner = service("nginx", "1.24.0") if name == "nginx" else banner
+
+    (found,) = identify(empty(), banner, Installed("debian:bookworm", name, version))
+
+    assert (found.product, found.version) == (product, upstream(version))
+    assert found.package is None
+
+
+def test_of_other_families_nobody_knows_which_packages_are_a_vendors() -> None:
+    """What Debian has no source package of may well be one elsewhere."""
+    package = Installed("rhel:9", "jenkins", "2.426.2-1.el9")
+
+    assert list(identify(empty(), Service(), package)) == []
+
+
+@pytest.mark.parametrize(
+    ("banner", "windows"),
+    [
+        (service("Apache httpd", "2.4.49", "(Win64) OpenSSL/1.1.1k"), True),
+        (service("Apache httpd", "2.4.49", "", "cpe:/o:microsoft:windows"), True),
+        (service("Apache httpd", "2.4.49", "(Unix)", "cpe:/o:linux:linux_kernel"), False),
+    ],
+)
+def test_what_says_that_it_runs_on_windows_does(banner: Service, windows: bool) -> None:  # noqa: FBT001
+    """Flaws that are on Windows only are there."""
+    assert next(identify(empty(), banner, None)).windows is windows

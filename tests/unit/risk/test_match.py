@@ -453,3 +453,29 @@ def test_a_package_built_again_for_a_release_has_all_of_the_original(tmp_path: P
     assert verdict(knowledge, Service(), package("5:7.0.14-1~deb12u10", "redis")) == {
         "CVE-2023-41056": 97
     }
+
+
+def test_what_only_windows_has_is_found_there(tmp_path: Path) -> None:
+    """CVE-2024-38472: Apache httpd on Windows."""
+    knowledge = base(tmp_path / "base", [ON_WINDOWS])
+
+    assert verdict(knowledge, service("Apache httpd", "2.4.49", "(Win64)")) == {
+        "CVE-2024-38472": 80
+    }
+    assert verdict(knowledge, service("Apache httpd", "2.4.49", "(Unix)")) == {
+        "CVE-2024-38472": "platform"
+    }
+
+
+def test_a_fix_that_was_not_complete_is_said_to_be(tmp_path: Path) -> None:
+    """2.4.50 mended CVE-2021-41773, and has CVE-2021-42013, which is used as well."""
+    parts = [{"p": "apache", "vsi": "2.4.49", "vee": "2.4.50", "src": "bitnami"},
+             {"p": "apache", "vsi": "2.4.50", "vee": "2.4.51", "src": "bitnami"}]  # fmt: skip
+    follow_up = {**APACHE, "cve": "CVE-2021-42013", "affected": parts}
+    knowledge = base(tmp_path / "base", [APACHE, follow_up])
+
+    found = match.assess(knowledge, service("Apache httpd", "2.4.49"))
+
+    told = {one.cve.name: (one.fixed_in, one.then) for one in found.affected}
+    follow = "CVE-2021-42013, known to be exploited as well and fixed in 2.4.51"
+    assert told == {"CVE-2021-41773": ("2.4.50", follow), "CVE-2021-42013": ("2.4.51", "")}
