@@ -36,9 +36,12 @@ class Identity:
 _OPENSSH = {
     "debian": {"6.7p1": "jessie", "7.4p1": "stretch", "7.9p1": "buster", "8.4p1": "bullseye",
                "9.2p1": "bookworm", "10.0p1": "trixie", "10.0p2": "trixie"},
-    "ubuntu": {"6.6.1p1": "trusty", "7.2p2": "xenial", "7.6p1": "bionic", "8.2p1": "focal",
+    "ubuntu": {"6.6p1": "trusty", "7.2p2": "xenial", "7.6p1": "bionic", "8.2p1": "focal",
                "8.9p1": "jammy", "9.3p1": "mantic", "9.6p1": "noble"},
 }  # fmt: skip
+
+# What a program calls itself, where its package has kept the older number.
+_RENAMED = {"6.6.1p1": "6.6p1"}
 
 _BUILDS = {
     "debian": r"\bdebian\b|[+~]deb\d+u|\braspbian\b",
@@ -54,7 +57,8 @@ _BUILD = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _BUILDS.
 _OPENSSH_REVISION = re.compile(r"(\S+) (Debian|Ubuntu)[ -]([\w.+~]+)$", re.IGNORECASE)
 # The databases and BIND print their package's whole version: 8.0.32-0ubuntu0.22.04.2.
 _WHOLE_VERSION = re.compile(
-    r"^(?:5\.5\.5-)?(\d[\w.+]*(?:-P\d+)?)-(?:MariaDB-)?(\d[\w.]*(?:ubuntu[\w.]+|[+~]deb\d+u\d+))"
+    r"^(?:5\.5\.5-)?(\d[\w.+]*(?:-P\d+)?)-(?:MariaDB-)?"
+    r"(\d[\w.]*(?:ubuntu[\w.]+(?:\+esm\d+)?|[+~]deb\d+u\d+))"
 )
 _REVISION_DEBIAN = re.compile(r"[+~]deb(\d+)u?")
 _REVISION_UBUNTU = re.compile(r"ubuntu\d+\.(\d\d\.\d\d)\.")
@@ -210,6 +214,7 @@ def _revision(banner: Service) -> Installed | None:
     """Return the package that a banner names to the revision."""
     if match := _OPENSSH_REVISION.match(banner.version):
         version, family, revision = match[1], match[2].lower(), match[3]
+        version = _RENAMED.get(version, version)
         named = _REVISION_DEBIAN.search(revision)
         release = DEBIAN.get(named[1], "") if named else _OPENSSH[family].get(version, "")
         if not release:

@@ -36,6 +36,10 @@ def told(banner: Service) -> tuple[str, str, str, str]:
             service("OpenSSH", "8.9p1 Ubuntu 3ubuntu0.10", "Ubuntu Linux; protocol 2.0"),
             ("openssh", "8.9p1", "ubuntu:jammy openssh 8.9p1-3ubuntu0.10", "ubuntu"),
         ),
+        (  # which calls itself 6.6.1 since its fix of curve25519
+            service("OpenSSH", "6.6.1p1 Ubuntu 2ubuntu2.13", "Ubuntu Linux; protocol 2.0"),
+            ("openssh", "6.6p1", "ubuntu:trusty openssh 6.6p1-2ubuntu2.13", "ubuntu"),
+        ),
         (service("OpenSSH", "9.7", "protocol 2.0"), ("openssh", "9.7", "", "")),
         (service("OpenSSH", "for_Windows_9.5"), ("openssh", "9.5", "", "")),
         (
@@ -75,6 +79,10 @@ def told(banner: Service) -> tuple[str, str, str, str]:
         (
             service("MySQL", "8.0.32-0ubuntu0.22.04.2"),
             ("mysql", "8.0.32", "ubuntu:jammy mysql 8.0.32-0ubuntu0.22.04.2", "ubuntu"),
+        ),
+        (
+            service("MySQL", "5.7.41-0ubuntu0.16.04.1+esm1"),
+            ("mysql", "5.7.41", "ubuntu:xenial mysql 5.7.41-0ubuntu0.16.04.1+esm1", "ubuntu"),
         ),
         (service("MySQL", "5.7.33-log"), ("mysql", "5.7.33", "", "")),
         (service("MySQL", "10.3.23 or earlier"), ("mysql", "", "", "")),

@@ -1,11 +1,13 @@
 """risk/: the score of a port, by sums to be checked by hand, and the words that explain it."""
 
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.bases import APACHE, base
 from vedette.risk import rule_table
 from vedette.risk.score import (
     LEVELS,
@@ -15,6 +17,7 @@ from vedette.risk.score import (
     host_score,
     level_of,
 )
+from vedette.scanned import Service
 
 SERVICES = sorted(
     {name for rule in rule_table.RULES for name in rule.services} | {"ssh", "unknown"}
@@ -232,3 +235,22 @@ def test_what_is_accepted_is_shown_and_does_not_count() -> None:
         ("RULE-CLEARTEXT-TELNET", said)
     ]
     assert risk["score"] == calculate_risk_score(22, "ssh")["score"]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(2, "one more is possible, not counted"), (4, "3 more are possible, not counted")],
+)
+def test_what_is_only_possible_is_counted_in_whole_sentences(
+    tmp_path: Path, count: int, words: str
+) -> None:
+    """The page shows these reasons as they are."""
+    records = [{**APACHE, "cve": f"CVE-2021-4177{number}"} for number in range(count)]
+    banner = Service("http", "Apache httpd", "2.4.49", "(Debian)", probed=True)
+
+    risk = calculate_risk_score(
+        80, "http", banner=banner, knowledge=base(tmp_path / "base", records)
+    )
+
+    assert len(risk["possible"]) == count
+    assert risk["reasons"][-1] == words
