@@ -105,6 +105,11 @@ def identify(
         yield Identity(product, upstream(running.version), running)
         return
     if of_banner is not None:
+        # Names of source packages are known of Debian and Ubuntu alone: httpd may be a build of
+        # its distribution, with its fixes.
+        if package is not None and not package.release.startswith(("debian:", "ubuntu:")):
+            family = package.release.partition(":")[0]
+            of_banner = replace(of_banner, build=of_banner.build or family)
         yield of_banner
     yield from _components(banner)
 
@@ -124,12 +129,23 @@ def _vendors(knowledge: Knowledge, package: Installed) -> str:
 
 def product_of(knowledge: Knowledge, package: Installed) -> str:
     """Return the product in a source package, "" if the base knows none."""
-    known = knowledge.package(package.release, package.name)
-    if known is not None and known.product:
-        return known.product
+    for release in releases(package.release):
+        known = knowledge.package(release, package.name)
+        if known is not None and known.product:
+            return known.product
     # postgresql-17 and mariadb-10.11 are new names of what is known without its number.
     stem = re.sub(r"-?\d[\d.]*$", "", package.name)
     return knowledge.product("source", package.name) or knowledge.product("source", stem)
+
+
+def releases(release: str) -> list[str]:
+    """Return the names under which a release's fixes may be known: its own, and wider ones."""
+    family, _, number = release.partition(":")
+    if family == "ubuntu":  # extended maintenance, in archives of its own
+        return [release, f"ubuntu:esm-infra/{number}", f"ubuntu:esm-apps/{number}"]
+    # rocky:9.4 is mended as rocky:9, alpine:3.20.3 as alpine:3.20
+    parts = number.split(".")
+    return [f"{family}:{'.'.join(parts[:count])}" for count in range(len(parts), 0, -1)]
 
 
 def upstream(version: str) -> str:

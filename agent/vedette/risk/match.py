@@ -181,13 +181,7 @@ def _packages(knowledge: Knowledge, one: Identity) -> Sequence[Package]:
     """Return what the base knows of this package: in its release, and in those that extend it."""
     package = one.package
     assert package is not None  # noqa: S101 - the caller's condition
-    releases = [package.release]
-    family, _, release = package.release.partition(":")
-    if family == "ubuntu":  # extended maintenance, in archives of its own
-        releases += [f"ubuntu:esm-infra/{release}", f"ubuntu:esm-apps/{release}"]
-    elif "." in release:  # rocky:9.4 is mended as rocky:9, alpine:3.20.3 as alpine:3.20
-        parts = release.split(".")
-        releases += [f"{family}:{'.'.join(parts[:n])}" for n in range(len(parts) - 1, 0, -1)]
+    releases = identity.releases(package.release)
     if one.from_banner:  # whose product is known, but not what the package is called
         return [known for where in releases for known in knowledge.packages_of(where, one.product)]
     found = [knowledge.package(where, package.name) for where in releases]

@@ -479,3 +479,25 @@ def test_a_fix_that_was_not_complete_is_said_to_be(tmp_path: Path) -> None:
     told = {one.cve.name: (one.fixed_in, one.then) for one in found.affected}
     follow = "CVE-2021-42013, known to be exploited as well and fixed in 2.4.51"
     assert told == {"CVE-2021-41773": ("2.4.50", follow), "CVE-2021-42013": ("2.4.51", "")}
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "found"),
+    [
+        ("rhel:9", "2.4.49-11.el9_2.4", 97),
+        ("rhel:9.2", "2.4.49-11.el9_2.4", 97),
+        ("rhel:9.2", "2.4.49-11.el9_2.5", "fixed_by_distribution"),
+        ("ol:9", "2.4.49-11.el9_2.4", 30),  # nothing is known of it, not even the package's name
+    ],
+)
+def test_a_point_release_has_the_fixes_of_its_release(
+    tmp_path: Path, release: str, version: str, found: object
+) -> None:
+    """And a package that the base does not know may have fixes of its own."""
+    said = fixes(distro="rhel", release="9", package="httpd", product="apache", src="osv",
+                 fixed={"CVE-2021-41773": "0:2.4.49-11.el9_2.5"})  # fmt: skip
+    knowledge = base(tmp_path / "base", [APACHE], [said])
+
+    here = package(version, "httpd", release)
+
+    assert verdict(knowledge, service("Apache httpd", "2.4.49"), here) == {"CVE-2021-41773": found}
