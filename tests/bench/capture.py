@@ -213,7 +213,7 @@ def _capture(ring_bytes: int) -> Iterator[tuple["subprocess.Popen[str]", list[di
     assert child.stdin is not None
     assert child.stdout is not None
     told = {
-        "interfaces": [_HEARS], "own": ["10.77.0.2"],
+        "interfaces": [_HEARS], "own": ["10.77.0.2"], "macs": [],
         "ports": {"tcp": [22, 80, 443, 8080], "udp": [53]},
     }  # fmt: skip
     child.stdin.write(json.dumps(told) + "\n")

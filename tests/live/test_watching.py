@@ -91,7 +91,7 @@ def capturing(host: Namespace, backend: str, output: Path) -> Iterator[subproces
     """Have the capture process, and what it prints in that file."""
     options = ("--window-seconds", "1", "--peers", "3", "--looks", "500")
     command = [sys.executable, "-m", "vedette.capture", "--backend", backend, *options]
-    told = {"interfaces": ["eth0"], "own": [V4], "ports": {"tcp": [8443]}}
+    told = {"interfaces": ["eth0"], "own": [V4], "macs": [], "ports": {"tcp": [8443]}}
     with output.open("wb") as log:
         child = host.start(command, stdin=subprocess.PIPE, log=log)
         assert child.stdin is not None

@@ -1,8 +1,8 @@
 """`python -m vedette.capture`: see the package's docstring.
 
-Standard input takes one JSON object a line, {"own": [addresses], "ports": {"tcp": [numbers]},
-"interfaces": [names]}: where to capture, and what the next window counts by. Nothing is captured
-before the first.
+Standard input takes one JSON object a line, {"own": [addresses], "macs": [addresses of cards],
+"ports": {"tcp": [numbers]}, "interfaces": [names]}: where to capture, and what the next window
+counts by. Nothing is captured before the first.
 """
 
 import argparse
@@ -33,6 +33,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.own: frozenset[bytes] = frozenset()
+        self.macs: frozenset[bytes] = frozenset()
         self.ports: dict[str, list[int]] = {}
         self.interfaces: frozenset[str] = frozenset()
         self.gateways: frozenset[bytes] = frozenset()
@@ -42,6 +43,7 @@ class _Told:
         for line in sys.stdin:
             told: dict[str, Any] = json.loads(line)
             self.own = frozenset(ip_address(text).packed for text in told["own"])
+            self.macs = frozenset(bytes.fromhex(text.replace(":", "")) for text in told["macs"])
             self.ports = told["ports"]
             self.interfaces = frozenset(told["interfaces"])
             self.begun.set()
@@ -139,6 +141,7 @@ def _dissection(events: dict[str, Any], told: _Told, vendor_of: Callable[[str], 
         lambda: told.ports,
         vendor_of=vendor_of,
         gateways=lambda: told.gateways,
+        macs=lambda: told.macs,
     )
 
 

@@ -46,7 +46,7 @@ def _is_multicast(address: bytes) -> bool:
     return address[0] == 255 or (len(address) == 4 and address[0] >> 4 == 14)
 
 
-def _no_gateways() -> Collection[bytes]:
+def _nobody() -> Collection[bytes]:
     return ()
 
 
@@ -54,7 +54,8 @@ class Dissection:
     """own: this host's addresses, packed. ports: its open ports, {"tcp": numbers, "udp": numbers}.
 
     everything: whose host this is is not known (a capture file): all servers are looked at.
-    vendor_of: from a MAC to its maker. gateways: the default ones, packed.
+    vendor_of: from a MAC to its maker. gateways: the default ones, packed. macs: of
+    this host's cards, as far as they are known.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class Dissection:
         *,
         everything: bool = False,
         vendor_of: Callable[[str], str] = lambda _: "",
-        gateways: Callable[[], Collection[bytes]] = _no_gateways,
+        gateways: Callable[[], Collection[bytes]] = _nobody,
+        macs: Callable[[], Collection[bytes]] = _nobody,
     ) -> None:
         self._thresholds, self._own, self._ports = thresholds, own, ports
         self._everything, self._vendor_of = everything, vendor_of
@@ -73,7 +75,7 @@ class Dissection:
         self._events = Events(thresholds.cooldown_seconds)
         self._servers = Servers(thresholds, self._events, own)
         self._lookups = Lookups(thresholds, self._events)
-        self._neighbours = Neighbours(thresholds, self._events, own, self._gateways)
+        self._neighbours = Neighbours(thresholds, self._events, own, self._gateways, macs)
         self._scans = Scans(thresholds, self._events, own)
         self._flows: Bounded[Key, Flow] = Bounded(_FLOWS_KEPT)
         self._anonymous: Bounded[Key, bool] = Bounded(_FLOWS_KEPT)

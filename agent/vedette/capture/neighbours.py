@@ -76,9 +76,10 @@ class Neighbours:
         events: Events,
         own: Callable[[], frozenset[bytes]],
         gateways: Callable[[], Collection[bytes]],
+        macs: Callable[[], Collection[bytes]],
     ) -> None:
         self._thresholds, self._events = thresholds, events
-        self._own, self._gateways = own, gateways
+        self._own, self._gateways, self._macs = own, gateways, macs
         self._claims: Bounded[tuple[str, bytes], _Claim] = Bounded(_KEPT)
         self._addresses: Bounded[tuple[str, bytes], dict[bytes, float]] = Bounded(_KEPT)
         self._sweeps: Bounded[tuple[str, bytes], _Sweep] = Bounded(_KEPT)
@@ -184,7 +185,7 @@ class Neighbours:
     def _of_ours(self, interface: str, packet: Arp, at: float) -> None:
         """Tell if somebody else says that an address of this host is his."""
         ours = self._addresses.get(("", b"")) or {}
-        if packet.mac in ours or packet.outer in ours or is_shared(packet.mac):
+        if {packet.mac, packet.outer} & {*ours, *self._macs()} or is_shared(packet.mac):
             return
         self._events.tell(
             "address_conflict", str(ip_address(packet.sender)), at,

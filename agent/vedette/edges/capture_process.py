@@ -70,13 +70,15 @@ class CaptureProcess:
         self,
         interfaces: Iterable[str],
         own: Iterable[Address],
+        macs: Iterable[str],
         ports: Mapping[str, Sequence[int]],
     ) -> None:
-        """Say where to capture, and what is this host's: its addresses and its open ports."""
+        """Say where to capture, and what is this host's: its addresses, cards and open ports."""
         line = json.dumps(
             {
                 "interfaces": list(interfaces),
                 "own": [str(a) for a in own],
+                "macs": list(macs),
                 "ports": {k: list(v) for k, v in ports.items()},
             }
         )

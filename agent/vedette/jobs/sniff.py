@@ -95,7 +95,8 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
         *("--events", json.dumps(asdict(options.events))),
     )
     own = {a.address for a in found}
-    CAPTURE.tell(known, sorted(own, key=str), _open_ports(scan, own))
+    macs = sorted({a.mac for a in found if a.mac})
+    CAPTURE.tell(known, sorted(own, key=str), macs, _open_ports(scan, own))
     summaries = CAPTURE.fetch(options.interval_seconds + _GRACE_SECONDS, context.stop)
     services = service_names(scan, own)
     before = context.previous or _NOTHING

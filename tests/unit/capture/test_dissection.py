@@ -49,6 +49,7 @@ class Host:
             lambda: frozenset({ip_address(OWN).packed}),
             lambda: {"tcp": [22, 443], "udp": [53]},
             gateways=lambda: [ip_address(GATEWAY).packed],
+            macs=lambda: [bytes.fromhex(OWN_MAC.replace(":", ""))],
         )
         self.at = START
 
@@ -316,6 +317,11 @@ def test_what_all_packets_say_counts_where_only_some_were_seen() -> None:
         "hosts": 1,
         "syns": 90_000,
     }
+
+
+def test_a_host_is_not_in_conflict_with_itself() -> None:
+    """Not even if the first that is heard of it is that it asks for somebody."""
+    assert Host().hears([arp(OWN, OWN_MAC, GATEWAY)]).events() == {}
 
 
 def test_an_event_is_told_once_within_its_cooldown() -> None:
