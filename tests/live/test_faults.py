@@ -139,7 +139,7 @@ def _jump(agent: Agent, offset: Path, years: int, before: Metrics) -> Metrics:
     after = agent.metrics()
     assert agent.runs("stats") < runs + 12  # nor are runs made up for
     assert agent.get("/-/ready").status == 200, agent.get("/-/ready").text
-    assert after.failures() == {}
+    assert after.failures() == {}, agent.events("job failed")
     assert after.all("vedette_open_port_info") == before.all("vedette_open_port_info")
     assert after.value("vedette_port_changes_total") == 0
     never_less(before, after)
@@ -183,7 +183,7 @@ def test_an_interface_goes_and_comes_back() -> None:
         never_less_captured(without, again)
         speeds = again.all("vedette_interface_receive_bytes_per_second")
         assert all(speed >= 0 for speed in speeds.values())
-        assert again.failures() == {}
+        assert again.failures() == {}, agent.events("job failed")
         told = [(e["message"], e["key"]) for e in agent.events() if e.get("key") == f"eth0 {V4}"]
         assert told[-2:] == [(f"address {w}", f"eth0 {V4}") for w in ("disappeared", "appeared")]
         agent.stop()

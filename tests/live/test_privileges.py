@@ -117,7 +117,7 @@ def test_with_raw_sockets_alone_it_does_all_but_name_programs(agents: dict[str, 
     agent.wait_for_success("sniff", 20)
     metrics = agent.wait_for_success("fingerprint", 40)
 
-    assert metrics.failures() == {}
+    assert metrics.failures() == {}, agent.events("job failed")
     assert metrics.all("vedette_capability") == {
         ("capture",): 1, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 1,
     }  # fmt: skip

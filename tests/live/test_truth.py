@@ -191,7 +191,7 @@ def test_nothing_failed_on_the_way(agent: Agent) -> None:
     """On an ordinary host the log is calm, and the agent can do all but ask a list nobody made."""
     metrics = agent.metrics()
 
-    assert metrics.failures() == {}
+    assert metrics.failures() == {}, agent.events("job failed")
     assert metrics.all("vedette_capability") == {
         ("capture",): 1, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 1,
     }  # fmt: skip
