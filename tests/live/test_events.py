@@ -143,7 +143,7 @@ def test_each_kind_of_event_is_told_once_it_happens() -> None:
         assert number >= sum(name.startswith(f"{kind} ") for name in told), kind
     assert "secret" not in log
     assert "Traceback" not in log
-    assert metrics.failures() == {}, agent.events("job failed")
+    assert metrics.failures() == {}, there.agent.events("job failed")
 
 
 Told = dict[str, dict[str, Any]]
