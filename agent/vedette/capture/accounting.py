@@ -27,9 +27,11 @@ _PACKET = float(1 << 32)
 _IPV4, _IPV6 = 0x0008_0011, 0xDD86_0011
 _OFFSET = 0xFF1F_0000
 _SYN, _SYN_ACK = 0x0200, 0x1200
-# Words of a slot: the network header's first, and the ports, if it is a plain one.
+# Words of a slot: the network header's first; both addresses, and behind them the ports, if it is
+# a plain one.
 _NETWORK = ring.NETWORK // 4
-_PORTS_V4, _PORTS_V6 = _NETWORK + 5, _NETWORK + 10
+_ADDRESSES_V4, _PORTS_V4 = _NETWORK + 3, _NETWORK + 5
+_ADDRESSES_V6, _PORTS_V6 = _NETWORK + 2, _NETWORK + 10
 _PORTS_BYTES = 4
 _LINK_BYTES = dict.fromkeys(decode.ETHERNET, 14) | dict.fromkeys(decode.RAW_IP, 0)
 _EXTENSIONS = np.zeros(256, np.bool_)
@@ -106,7 +108,9 @@ class Counter:
         protocol[~chosen] = _ELSEWHERE
         source, destination = rows[:, _NETWORK + 3], rows[:, _NETWORK + 4]
         leaves, arrives = _is_one(source, self._own4), _is_one(destination, self._own4)
-        self._add_counts(rows, protocol, _PORTS_V4, name, leaves=leaves, arrives=arrives)
+        self._add_counts(
+            rows, protocol, _ADDRESSES_V4, _PORTS_V4, name, leaves=leaves, arrives=arrives
+        )
         others = np.flatnonzero((leaves ^ arrives) & chosen)
         if len(others):
             pairs = _pairs(np.where(leaves, destination, source)[others], rows[others, ring.LENGTH])
@@ -122,7 +126,9 @@ class Counter:
         source = rows[:, _NETWORK + 2 : _NETWORK + 6]
         destination = rows[:, _NETWORK + 6 : _NETWORK + 10]
         leaves, arrives = _is_one6(source, self._own6), _is_one6(destination, self._own6)
-        self._add_counts(rows, protocol, _PORTS_V6, name, leaves=leaves, arrives=arrives)
+        self._add_counts(
+            rows, protocol, _ADDRESSES_V6, _PORTS_V6, name, leaves=leaves, arrives=arrives
+        )
         others = np.flatnonzero((leaves ^ arrives) & chosen)
         if len(others):
             peers = np.where(leaves[others, None], destination[others], source[others])
@@ -133,11 +139,11 @@ class Counter:
                 lambda key: peers[int(np.argmax(keys == key))].tobytes(),
             )
 
-    def _add_counts(
-        self, rows: Words, protocol: Numbers, ports_at: int, name: str,
+    def _add_counts(  # noqa: PLR0917 - where what stands in a slot
+        self, rows: Words, protocol: Numbers, addresses_at: int, ports_at: int, name: str,
         *, leaves: Flags, arrives: Flags,
     ) -> None:  # fmt: skip
-        """Count by protocol, by service and by sender of SYNs. ports_at: the word of the ports."""
+        """Count by protocol, by service and by sender of SYNs. …_at: the words of what it says."""
         weights = rows[:, ring.LENGTH] + _PACKET
         for kind, count in _counted(protocol, weights):
             if kind != _ELSEWHERE:
@@ -154,13 +160,12 @@ class Counter:
                         self._window.count_service(*self._told[service], direction, *count)
         flags = rows[:, ports_at + 3] & _SYN_ACK
         syns = np.flatnonzero((flags == _SYN) & arrives & (protocol == _TCP))
-        words = (ports_at - _NETWORK - 3) // 2  # of an address
         step = max(1, -(-len(syns) // _SYNS_LOOKED_AT))
         for row in syns[::step].tolist():
-            both = rows[row, ports_at - 2 * words : ports_at].tobytes()
-            self._window.count_syn(
-                both[: 4 * words], both[4 * words :], _swapped(int(ports[row]) >> 16), step
-            )
+            both = rows[row, addresses_at:ports_at].tobytes()
+            middle = len(both) // 2
+            port = _swapped(int(ports[row]) >> 16)
+            self._window.count_syn(both[:middle], both[middle:], port, step)
 
     def end(self) -> None:
         """Bring into the window what still waits to be summed up."""

@@ -109,17 +109,20 @@ def test_packets_without_a_link_header_count_as_well(sent: list[bytes]) -> None:
 
 
 def syn(source: bytes, destination: bytes, port: int, flags: int = 2) -> bytes:
+    tcp = struct.pack("!HHIIBBHHH", 4000, port, 0, 0, 80, flags, 0, 0, 0)
+    if len(source) == 16:
+        header = struct.pack("!IHBB16s16s", 0x6000_0000, 20, 6, 64, source, destination)
+        return MACS + b"\x86\xdd" + header + tcp
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, source, destination)
-    return (
-        MACS + b"\x08\0" + header + struct.pack("!HHIIBBHHH", 4000, port, 0, 0, 80, flags, 0, 0, 0)
-    )
+    return MACS + b"\x08\0" + header + tcp
 
 
-def test_syns_are_counted_by_who_sends_them() -> None:
+@pytest.mark.parametrize("hosts", [HOSTS4, HOSTS6])
+def test_syns_are_counted_by_who_sends_them(hosts: list[bytes]) -> None:
     """Nothing else of a scan is sure to be there: ports may be closed, answers dropped."""
-    scanner, client = HOSTS4[1], HOSTS4[2]
-    scan = [syn(scanner, OWN4, port) for port in range(1, 101)]
-    talk = [syn(client, OWN4, 443), syn(client, OWN4, 443, 0x10), syn(OWN4, client, 80)]
+    own, scanner, client = hosts[:3]
+    scan = [syn(scanner, own, port) for port in range(1, 101)]
+    talk = [syn(client, own, 443), syn(client, own, 443, 0x10), syn(own, client, 80)]
 
     assert at_once([*scan, *talk], ETHERNET_TYPE).syns() == [
         (scanner, 100, 1, 100), (client, 1, 1, 1),
