@@ -139,7 +139,7 @@ class Counter:
                 lambda key: peers[int(np.argmax(keys == key))].tobytes(),
             )
 
-    def _add_counts(  # noqa: PLR0917 - where what stands in a slot
+    def _add_counts(
         self, rows: Words, protocol: Numbers, addresses_at: int, ports_at: int, name: str,
         *, leaves: Flags, arrives: Flags,
     ) -> None:  # fmt: skip
