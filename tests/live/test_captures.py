@@ -30,8 +30,10 @@ def by_tshark(file: Path) -> dict[str, tuple[int, int]]:
     for line in out.splitlines():
         layers, length = line.split("\t")
         words = [word for word in layers.split(":") if word not in EXTENSIONS]
-        network = next((word for word in words if word in ("ip", "ipv6", "arp")), "")
-        rest = words[words.index(network) + 1 :] if network in ("ip", "ipv6") else []
+        # Of what is behind labels tshark 4.4 leaves the network protocol out.
+        labelled = "mpls" if "mpls" in words else ""
+        network = next((word for word in words if word in ("ip", "ipv6", "arp")), labelled)
+        rest = words[words.index(network) + 1 :] if network in ("ip", "ipv6", "mpls") else []
         name = rest[0] if rest else network
         name = NAMES.get(name, name)
         packets[name] += 1

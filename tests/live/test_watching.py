@@ -130,16 +130,16 @@ def test_both_backends_see_the_same(
             *(there.syn("10.99.0.30", V4, port, ROGUE) for port in range(1, 150)),
         ])  # fmt: skip
         wait_for("the maker", lambda: "Intel Corporate" in [row[2] for row in rows("heard")], 15)
+        wanted = {
+            ("rogue_dhcp", "10.99.0.67"), ("port_scan", "10.99.0.30"),
+            ("protocol_mismatch", f"{V4} tcp/8443"),
+        }  # fmt: skip
+        wait_for("events", lambda: wanted <= {(row[0], row[1]) for row in rows("events")}, 15)
         memory = Path(f"/proc/{child.pid}/status").read_text()
-        found = {(row[0], row[1]) for row in rows("events")}
         systems = rows("systems")
         spoken = {tuple(row[:4]) for row in rows("spoken")}
     there.close()
 
-    assert {
-        ("rogue_dhcp", "10.99.0.67"), ("port_scan", "10.99.0.30"),
-        ("protocol_mismatch", f"{V4} tcp/8443"),
-    } <= found  # fmt: skip
     assert ("tcp", 8443, "ssh", "content") in spoken
     assert [PEER_V4, "Linux", "exact"] in systems
     assert sum(row[3] for row in rows("services")) > 10
