@@ -28,6 +28,7 @@ from tests.bench import _agent, _lab
 _SENDS, _HEARS = "bench0", "bench1"
 _OWN = bytes([10, 77, 0, 2])
 _PACKETS = 100_000  # of a file
+_sender = 0  # a process in the sender's namespace
 _SNIFF = """
 import sys, time
 from scapy.config import conf
@@ -83,8 +84,8 @@ def main() -> None:
         sys.exit("tcpreplay is not here: apt-get install tcpreplay")
     _lab.enter("tests.bench.capture")
     _lab.run(["ip", "link", "add", _SENDS, "type", "veth", "peer", "name", _HEARS])
-    for name in (_SENDS, _HEARS):
-        _lab.run(["ip", "link", "set", name, "up"])
+    _lab.run(["ip", "link", "set", _HEARS, "up"])
+    _move_the_sender()
     mixed, flood = (_lab.DIRECTORY / name for name in ("mixed.pcap", "flood.pcap"))
     _write(mixed, _mixed)
     _write(flood, _flood)
@@ -101,6 +102,21 @@ def main() -> None:
     _show(costs, alone, given.loops)
     _show_bounds(flood, given.ring_bytes)
     _show_scrapes(mixed)
+
+
+def _move_the_sender() -> None:
+    """Give the sending end to another host: who captures on all interfaces sees a packet once."""
+    global _sender  # noqa: PLW0603 - there is one
+    child = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])  # noqa: S607 - on PATH; ends with this namespace
+    own = Path("/proc/self/ns/net").readlink()
+    _lab.wait_for(lambda: Path(f"/proc/{child.pid}/ns/net").readlink() != own, "no namespace")
+    _sender = child.pid
+    _lab.run(["ip", "link", "set", _SENDS, "netns", str(_sender)])
+    _lab.run(_on_the_sender("ip", "link", "set", _SENDS, "up"))
+
+
+def _on_the_sender(*command: str) -> list[str]:
+    return ["nsenter", "--target", str(_sender), "--net", *command]
 
 
 def _vedette(file: Path, loops: int, alone: float, ring_bytes: int) -> Cost:
@@ -243,7 +259,9 @@ def _counted(summaries: list[dict[str, Any]]) -> tuple[int, int]:
 def _replay(file: Path, loops: int) -> tuple[int, float, float]:
     """Send; return the packets, the machine's busy seconds meanwhile, and packets a second."""
     start, busy = time.monotonic(), _busy_seconds()
-    _lab.run(["tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", str(loops), str(file)])
+    _lab.run(
+        _on_the_sender("tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", str(loops), str(file))
+    )
     took = time.monotonic() - start
     time.sleep(0.2)  # what is still in the rings
     return loops * _PACKETS, _busy_seconds() - busy, loops * _PACKETS / took
@@ -320,7 +338,7 @@ def _show_scrapes(file: Path) -> None:
         _lab.wait_for(agent.answers, "the agent does not answer")
         time.sleep(5)
         sender = subprocess.Popen(  # noqa: S603 - fixed arguments
-            ["tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", "60", str(file)],  # noqa: S607 - on PATH
+            _on_the_sender("tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", "60", str(file)),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
