@@ -4,12 +4,9 @@ TPACKET_V2 (Documentation/networking/packet_mmap.rst): slots of one size, so tha
 packets is one numpy array; nothing is copied before it is counted. CAP_NET_RAW is enough.
 """
 
-import ctypes
 import math
 import mmap
-import os
 import select
-import socket
 import struct
 import time
 from collections.abc import Callable
@@ -19,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.capture import filters
+from vedette.capture.packet_socket import SOL_PACKET, PacketSocket
 
 # linux/if_packet.h
-_SOL_PACKET, _RX_RING, _STATISTICS, _VERSION = 263, 5, 6, 10
-_SO_ATTACH_FILTER = 26
+_RX_RING, _VERSION = 5, 10
 _V2 = 1
-_ALL = 3  # ETH_P_ALL
 _USER = 1  # TP_STATUS_USER: the slot is ours
 _HEADERS = 66  # bytes of the kernel's before a frame with an Ethernet header
 _PAGE = 4096
@@ -66,41 +62,33 @@ class Ring:
     """
 
     def __init__(self, wanted: Callable[[str], bool], size: int, snap: int) -> None:
-        self._wanted = wanted
-        self._program: bytes | None = None
         self.names: dict[int, str] = {}
         slot = -(-(_HEADERS + snap) // 16) * 16
         block = math.lcm(slot, _PAGE)
         block *= -(-_BLOCK_PAGES * _PAGE // block)
         blocks = max(1, size // block)
         self.slots = blocks * block // slot
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self._socket.setsockopt(_SOL_PACKET, _VERSION, _V2)
-        self._socket.setsockopt(
-            _SOL_PACKET, _RX_RING, struct.pack("IIII", block, blocks, slot, self.slots)
+        self._packets = PacketSocket(wanted, filters.on_interfaces)
+        opened = self._packets.socket
+        opened.setsockopt(SOL_PACKET, _VERSION, _V2)
+        opened.setsockopt(
+            SOL_PACKET, _RX_RING, struct.pack("IIII", block, blocks, slot, self.slots)
         )
-        self._memory = mmap.mmap(self._socket.fileno(), blocks * block)
+        self._memory = mmap.mmap(opened.fileno(), blocks * block)
         self._words: Words = np.frombuffer(self._memory, np.uint32).reshape(self.slots, slot // 4)
         self._next = 0
         # Packets a second between the last two pauses, when the last ended, what came since.
         self._rate, self._read, self._since = 1.0, 0.0, 0
         self._poller = select.poll()
-        self._poller.register(self._socket, select.POLLIN)
+        self._poller.register(opened, select.POLLIN)
         self.follow()
-        # The filter stands: nothing that nobody wants comes in.
-        bind_to_all(self._socket)
+        self._packets.listen()
 
     def follow(self) -> None:
         """Take what has appeared, and forget what is gone."""
-        names = {index: name for index, name in socket.if_nameindex() if self._wanted(name)}
-        program = filters.packed(filters.on_interfaces(sorted(names)))
+        names = self._packets.follow()
         # A name stays known: what is still in the ring may be of an interface that is gone.
         self.names = {**self.names, **names} if len(self.names) < _NAMES_KEPT else names
-        if program != self._program:
-            buffer = ctypes.create_string_buffer(program, len(program))
-            value = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, value)
-            self._program = program
 
     def batch(self, seconds: float) -> Batch | None:
         """Return the next packets, None if none came in so many seconds.
@@ -111,7 +99,7 @@ class Ring:
         found = self._ready()
         if found == min(_BATCH, self.slots - self._next):  # there may be more: no time to lose
             self._since += found
-            return Batch(self._words[self._next : self._next + found])
+            return self._batch(found)
         end = time.monotonic() + max(0.0, seconds)
         if not found and not self._poller.poll(max(0.0, seconds) * 1000):
             return None
@@ -124,7 +112,10 @@ class Ring:
         self._rate = max(1.0, (self._since + found) / max(1e-6, now - before))
         self._since, self._read = 0, now
         # Woken for nothing, as a poll may be: there is no batch without a packet.
-        return Batch(self._words[self._next : self._next + found]) if found else None
+        return self._batch(found) if found else None
+
+    def _batch(self, number: int) -> Batch:
+        return Batch(self._words[self._next : self._next + number])
 
     def release(self, batch: Batch) -> None:
         """Give the slots of a batch back to the kernel."""
@@ -138,18 +129,8 @@ class Ring:
 
     def dropped(self) -> int:
         """Return how many packets found no slot since the last call."""
-        _, lost = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
-        return int(lost)
+        return self._packets.dropped()
 
     def close(self) -> None:
         """Close the socket; the memory goes with the last array that looks at it."""
-        self._socket.close()
-
-
-def bind_to_all(opened: socket.socket) -> None:
-    """Bind to all interfaces, those still to come as well; `socket.bind` takes only one."""
-    library = ctypes.CDLL(None, use_errno=True)
-    address = struct.pack("=H2siHBB8s", socket.AF_PACKET, struct.pack("!H", _ALL), 0, 0, 0, 0, b"")
-    if library.bind(opened.fileno(), address, len(address)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        self._packets.socket.close()

@@ -6,7 +6,6 @@ Only scapy's sockets are used, not its dissection: that takes 90 microseconds a 
 import logging
 import select
 import socket
-import struct
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,8 @@ from time import monotonic
 from typing import Any
 
 from scapy.config import conf
+
+from vedette.capture.packet_socket import SOL_PACKET, dropped
 
 # Before anything that opens sockets is imported. Reading all routes takes minutes on a router, and
 # nothing here sends; promiscuous mode shows nothing more on a switched network, and logs.
@@ -29,7 +30,7 @@ logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 from scapy.arch import get_if_list  # noqa: E402 - after the settings above
 from scapy.error import Scapy_Exception  # noqa: E402
 
-_SOL_PACKET, _PACKET_STATISTICS, _PACKET_IGNORE_OUTGOING = 263, 6, 23
+_PACKET_IGNORE_OUTGOING = 23
 _SO_RCVBUFFORCE = 33
 _ETHERNET = 1
 _BATCH = 256  # frames read from one socket before the others have their turn
@@ -105,20 +106,19 @@ def _listen(name: str) -> Any:
             inner.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, conf.bufsize)
         if _is_loopback(name):
             # What leaves on loopback arrives there too: without this each packet counts twice.
-            inner.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            inner.setsockopt(SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     return opened
 
 
 def _statistics(opened: Any) -> int:
-    """Return how many packets the kernel has dropped; reading it resets it (packet(7))."""
+    """Return how many packets the kernel has dropped, 0 where it does not tell."""
     inner = getattr(opened, "ins", None)
     if not isinstance(inner, socket.socket) or not hasattr(socket, "AF_PACKET"):
         return 0
     try:
-        _, lost = struct.unpack("II", inner.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        return dropped(inner)
     except OSError:  # closed already
         return 0
-    return int(lost)
 
 
 def _link_type(name: str) -> int:

@@ -5,7 +5,6 @@ of DNS, DHCP and the like. At most so many a second are taken; the kernel drops 
 it.
 """
 
-import ctypes
 import socket
 import struct
 import time
@@ -13,21 +12,19 @@ from collections.abc import Callable, Sequence
 
 from vedette.capture import filters, worth
 from vedette.capture.filters import Instruction
-from vedette.capture.ring import bind_to_all
+from vedette.capture.packet_socket import SOL_PACKET, PacketSocket
 
-_SO_ATTACH_FILTER = 26
 _LONGEST = 2048  # bytes of a frame: a ClientHello with all its extensions, mostly
 _BUFFER = 1 << 18
 _WAIT_SECONDS = 0.5
-# linux/if_packet.h: what the kernel says beside a frame, and how many there were.
-_SOL_PACKET, _STATISTICS, _AUXDATA = 263, 6, 8
+_AUXDATA = 8  # linux/if_packet.h: what the kernel says beside a frame
 _ALONGSIDE = struct.Struct("=IIIHHHH")
 _VLAN_VALID, _VLAN_NUMBER = 1 << 4, 0x0FFF
 
 # linux/bpf_common.h; loads may count from the network header, whatever link header there is.
 _WORD, _HALF, _BYTE = 0x20, 0x28, 0x30
 _WORD_X, _HALF_X, _BYTE_X = 0x40, 0x48, 0x50
-_TO_X, _TO_A, _ADD_X, _AND, _LEFT, _RIGHT, _SET = 0x07, 0x87, 0x0C, 0x54, 0x64, 0x74, 0x00
+_TO_X, _ADD_X, _AND, _LEFT, _RIGHT, _SET = 0x07, 0x0C, 0x54, 0x64, 0x74, 0x00
 _EQUAL, _SOME_BITS, _ABOVE_OR_EQUAL, _RETURN = 0x15, 0x45, 0x35, 0x06
 _NETWORK, _ANCILLARY = 0xFFF00000, 0xFFFFF000
 _PROTOCOL, _HARDWARE = 0, 28  # SKF_AD_PROTOCOL, SKF_AD_HATYPE
@@ -116,24 +113,14 @@ class Telling:
         look: Callable[[str, int, bytes, int, float], None],
         per_second: int,
     ) -> None:
-        self._wanted, self._look, self._per_second = wanted, look, per_second
-        self._program = b""
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._look, self._per_second = look, per_second
+        self._packets = PacketSocket(wanted, program)
+        self._socket = self._packets.socket
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        self._socket.setsockopt(_SOL_PACKET, _AUXDATA, 1)
-        self.follow()
-        bind_to_all(self._socket)
+        self._socket.setsockopt(SOL_PACKET, _AUXDATA, 1)
+        self._packets.follow()
+        self._packets.listen()
         self._socket.settimeout(_WAIT_SECONDS)
-
-    def follow(self) -> None:
-        """Take what has appeared, and forget what is gone."""
-        wanted = sorted(index for index, name in socket.if_nameindex() if self._wanted(name))
-        code = filters.packed(program(wanted))
-        if code != self._program:
-            buffer = ctypes.create_string_buffer(code, len(code))
-            value = struct.pack("HP", len(code) // 8, ctypes.addressof(buffer))
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, value)
-            self._program = code
 
     def listen(self) -> None:
         """Look at frames for ever, so many a second."""
@@ -145,7 +132,7 @@ class Telling:
                     break
             else:
                 time.sleep(max(0.0, end - time.monotonic()))
-            self.follow()
+            self._packets.follow()
 
     def _one(self) -> bool:
         try:
@@ -167,5 +154,4 @@ class Telling:
 
     def shed(self) -> int:
         """Return how many frames were not looked at since the last call, beyond the budget."""
-        _, lost = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
-        return int(lost)
+        return self._packets.dropped()
