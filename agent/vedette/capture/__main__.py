@@ -119,9 +119,7 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
             if over > _SLICE_SECONDS:
                 sleep(min(over, left))
         counter.end()
-        line = window.as_json(
-            monotonic() - start, arguments.peers, {"all": ring.dropped()}, makers.of
-        )
+        line = window.as_json(monotonic() - start, arguments.peers, {"all": ring.dropped()})
         with look:
             line |= dissection.window(window.syns())
         makers.learn([*window.macs(), *(mac for _, mac, *_ in line["heard"])])

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from vedette.capture import protocols
 
-ETHERNET_LINK = 1
 # Link types by ARPHRD_… (linux/if_arp.h): those with an Ethernet header, and those with none.
-ETHERNET = frozenset({ETHERNET_LINK, 772})  # Ethernet, loopback
-RAW_IP = frozenset({65534, 512, 768, 769, 776, 778, 519})  # tun, ppp, tunnels: the network header
+ETHERNET_LINK, LOOPBACK_LINK, BARE_LINK = 1, 772, 65534
+ETHERNET = frozenset({ETHERNET_LINK, LOOPBACK_LINK})
+RAW_IP = frozenset(
+    {BARE_LINK, 512, 768, 769, 776, 778, 519}
+)  # tun, ppp, tunnels: the network header
 
 _IPV4, _IPV6, _ARP, _RARP = 0x0800, 0x86DD, 0x0806, 0x8035
 # Tags before the EtherType, and how far it is to the next one: VLANs; VN- and E-tag; what carries

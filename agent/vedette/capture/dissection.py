@@ -21,13 +21,15 @@ from vedette.capture.lookups import Lookups
 from vedette.capture.neighbours import Arp, Neighbours
 from vedette.capture.scans import Scans
 from vedette.capture.servers import Servers
+from vedette.capture.syns import Row
+from vedette.capture.worth import ACK, SYN
 from vedette.thresholds import Thresholds
 
 _FLOWS_KEPT = 8192
 _SYSTEMS_KEPT = 1024
 # Nothing is offered at Linux' ports from here on: clients have them, and traceroutes end there.
 _CLIENTS_FROM = 32_768
-_SYN, _ACK, _RST = 0x02, 0x10, 0x04
+_RST = 0x04
 _ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
 _NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT, _ROUTER_ADVERTISEMENT = 135, 136, 134
 # Protocols that may begin in clear and go on in TLS, and those that answer for one another.
@@ -160,8 +162,8 @@ class Dissection:
         if len(frame) < packet.at + 14 or not packet.source:
             return
         flags = frame[packet.at + 13]
-        if flags & _SYN and not flags & _RST:
-            if flags & _ACK:
+        if flags & SYN and not flags & _RST:
+            if flags & ACK:
                 self._scans.answered(packet.destination, packet.source, "tcp", packet.source_port)
                 return
             self._scans.begun(packet.source, packet.destination, "tcp", packet.destination_port, at)
@@ -328,7 +330,7 @@ class Dissection:
             at, speaks=spoken, usual=usual,
         )  # fmt: skip
 
-    def window(self, syns: Sequence[tuple[bytes, int, int, int]]) -> dict[str, Any]:
+    def window(self, syns: Sequence[Row]) -> dict[str, Any]:
         """Return what was learned since the last call, as plain JSON, and judge the window.
 
         syns: (source, SYNs sent, destinations, pairs) of the busiest, of all packets. application:
@@ -343,7 +345,7 @@ class Dissection:
             "application": [[name, *count] for name, count in sorted(self._counts.items())],
             "spoken": [[*key, *value] for key, value in sorted(self._spoken.items())],
             "names": self._lookups.take(),
-            "events": [event.as_json() for event in self._events.take()],
+            "events": self._events.take(),
             "heard": self._neighbours.take(self._vendor_of),
             "systems": [[str(ip_address(a)), *guess] for a, guess in self._systems.items()],
             "malformed": dict(sorted(self._malformed.items())),

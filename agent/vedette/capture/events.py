@@ -1,6 +1,5 @@
 """What is told of the network, each thing once in a while only."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from vedette.capture.bounded import Bounded
@@ -9,37 +8,26 @@ _WAITING = 64  # in one window; more are counted in the log of none
 _REMEMBERED = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something happened. subject: whom it is about. evidence: what was seen, with its figures."""
-
-    kind: str
-    subject: str
-    evidence: dict[str, Any]
-    at: float
-
-    def as_json(self) -> list[Any]:
-        """Return [kind, subject, evidence, Unix seconds]."""
-        return [self.kind, self.subject, self.evidence, round(self.at, 3)]
-
-
 class Events:
     """Those of a window, and when each was told last."""
 
     def __init__(self, cooldown_seconds: float) -> None:
         self._cooldown = cooldown_seconds
         self._told: Bounded[tuple[str, str], float] = Bounded(_REMEMBERED)
-        self._waiting: list[Event] = []
+        self._waiting: list[list[Any]] = []
 
     def tell(self, kind: str, subject: str, at: float, **evidence: Any) -> None:
-        """Tell this, unless it was told within the cooldown."""
+        """Tell this, unless it was told within the cooldown.
+
+        subject: whom it is about. evidence: what was seen, with its figures.
+        """
         last = self._told.get((kind, subject))
         if (last is not None and at - last < self._cooldown) or len(self._waiting) >= _WAITING:
             return
         self._told.put((kind, subject), at)
-        self._waiting.append(Event(kind, subject, evidence, at))
+        self._waiting.append([kind, subject, evidence, round(at, 3)])
 
-    def take(self) -> list[Event]:
-        """Return what was told since the last call."""
+    def take(self) -> list[list[Any]]:
+        """Return what was told since the last call: [kind, subject, evidence, Unix seconds]."""
         waiting, self._waiting = self._waiting, []
         return waiting

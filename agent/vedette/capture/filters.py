@@ -6,11 +6,13 @@ Pure: what is wanted in, a program out.
 import struct
 from collections.abc import Iterable, Sequence
 
+from vedette.capture.decode import LOOPBACK_LINK
+
 # linux/filter.h, linux/bpf_common.h
 _LOAD_WORD, _JUMP_EQUAL, _JUMP, _RETURN = 0x20, 0x15, 0x05, 0x06
 _ANCILLARY = 0xFFFFF000  # SKF_AD_OFF, as an unsigned number
 _PACKET_TYPE, _INTERFACE, _HARDWARE = 4, 8, 28
-_OUTGOING, _LOOPBACK = 4, 772  # PACKET_OUTGOING, ARPHRD_LOOPBACK
+_OUTGOING = 4  # PACKET_OUTGOING
 _WHOLE = 0x40000  # bytes of a packet that are kept, at most
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
@@ -36,7 +38,7 @@ def on_interfaces(indices: Sequence[int]) -> list[Instruction]:
         (_LOAD_WORD, 0, 0, _ANCILLARY + _PACKET_TYPE),
         (_JUMP_EQUAL, 0, 3, _OUTGOING),
         (_LOAD_WORD, 0, 0, _ANCILLARY + _HARDWARE),
-        (_JUMP_EQUAL, 0, 1, _LOOPBACK),
+        (_JUMP_EQUAL, 0, 1, LOOPBACK_LINK),
         (_RETURN, 0, 0, 0),
         (_RETURN, 0, 0, _WHOLE),
     ]

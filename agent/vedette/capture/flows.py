@@ -9,13 +9,13 @@ from vedette.capture import classify
 from vedette.capture.announced import ANNOUNCING, Announced
 from vedette.capture.classify.media import Stream
 from vedette.capture.decode import Packet
+from vedette.capture.worth import begins_connection
 
 # Payloads of a flow that are looked at before its port has to do.
 LOOKS = 8
 _FLOWS_KEPT = 1 << 16
 _NAMES_KEPT = 16  # of each protocol, of those that its flows have told
 _TCP_HEADER, _UDP_HEADER = 20, 8
-_SYN, _ACK = 0x02, 0x10
 # Announced, but other protocols (STUN, DTLS) may share the port, and say so.
 _SHARED = frozenset({"rtp", "rtcp"})
 
@@ -77,12 +77,6 @@ def payload(packet: Packet, frame: bytes) -> bytes:
     return b""
 
 
-def begins(packet: Packet, frame: bytes) -> bool:
-    """Return whether this packet asks for a new TCP connection."""
-    at = packet.at + 13
-    return packet.protocol == "tcp" and len(frame) > at and frame[at] & (_SYN | _ACK) == _SYN
-
-
 class Flows:
     """Every flow of TCP and UDP, counted exactly; the oldest are summed up when there are many."""
 
@@ -100,7 +94,7 @@ class Flows:
             packet.source_port, packet.destination_port, packet.protocol,
         )  # fmt: skip
         flow = self._open.get(key)
-        if flow is None or (flow.looks and begins(packet, frame)):
+        if flow is None or (flow.looks and begins_connection(packet, frame)):
             flow = self._begin(packet, key, flow)
         flow.packets += 1
         flow.size += size

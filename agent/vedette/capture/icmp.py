@@ -8,7 +8,6 @@ from vedette.capture import decode
 from vedette.capture.decode import Packet
 from vedette.capture.worth import UNREACHABLE
 
-_RAW_IP = 65534  # ARPHRD_NONE: what is quoted begins with its network header
 _HEADER = 8
 # Codes: port unreachable, and what a firewall that rejects says.
 _REFUSED = frozenset({3, 9, 10, 13})
@@ -23,5 +22,6 @@ def refused(message: bytes, *, ipv6: bool) -> Packet | None:
     wanted, codes = (_UNREACHABLE_6, _REFUSED_6) if ipv6 else (UNREACHABLE, _REFUSED)
     if kind != wanted or code not in codes:
         return None
-    quoted = decode.packet(message[_HEADER:], _RAW_IP)
+    # What is quoted begins with its network header.
+    quoted = decode.packet(message[_HEADER:], decode.BARE_LINK)
     return quoted if quoted.source else None

@@ -4,7 +4,8 @@ A frame of any of them comes out as Ethernet or as a bare network header, which 
 capture/decode.py reads; one that has no Ethernet header gets one of zeros instead of its own.
 """
 
-ETHERNET, RAW = 1, 65534  # ARPHRD_ETHER, ARPHRD_NONE
+from vedette.capture.decode import BARE_LINK, ETHERNET_LINK
+
 UNKNOWN = -1
 
 Frame = tuple[int, bytes]  # ARPHRD, bytes
@@ -32,9 +33,9 @@ def normal(link: int, data: bytes, nested: int = 0) -> Frame:  # noqa: C901, PLR
     """Return (ARPHRD, frame) of a frame of this link type."""
     match link:
         case 1:
-            return ETHERNET, data
+            return ETHERNET_LINK, data
         case 12 | 14 | 101 | 228 | 229:
-            return RAW, data
+            return BARE_LINK, data
         case 0 | 108:  # the family in the host's byte order, or the network's; BSD's and Linux's
             family = min(int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big"))
             return _ethernet(_FAMILIES.get(family, b""), data[4:])
@@ -67,7 +68,7 @@ def normal(link: int, data: bytes, nested: int = 0) -> Frame:  # noqa: C901, PLR
             return (
                 _ethernet(_FAMILIES.get({26: 30}.get(data[1], data[1]), b""), data[24:])
                 if len(data) > 24
-                else (ETHERNET, b"")
+                else (ETHERNET_LINK, b"")
             )
         case 239:
             return _nflog(data)
@@ -89,7 +90,7 @@ def _ppp(data: bytes) -> Frame:
 def _cooked(link: int, data: bytes) -> Frame:
     kind, size, mac, mac_size = _COOKED[link]
     if len(data) < size:
-        return ETHERNET, b""
+        return ETHERNET_LINK, b""
     if link == 104 and data[2:4] == _SLARP:
         return _ethernet(b"", data[size:])
     told = data[mac : mac + 6] if mac and data[mac_size] == 6 else bytes(6)
@@ -113,7 +114,7 @@ def _arcnet(data: bytes) -> Frame:
 def _wireless(data: bytes) -> Frame:
     """802.11: data frames that are not encrypted carry LLC; all else is of no kind we count."""
     if len(data) < 24:
-        return ETHERNET, b""
+        return ETHERNET_LINK, b""
     kind, flags = data[0], data[1]
     if kind & 0x0C != 0x08 or kind & 0x40 or flags & 0x40:
         return _ethernet(b"", b"")
@@ -156,8 +157,8 @@ def _nflog(data: bytes) -> Frame:
         if kind == 9:
             return _ethernet(_FAMILIES.get(data[0], b""), data[at + 4 : at + size])
         at += max(4, size + -size % 4)
-    return ETHERNET, b""
+    return ETHERNET_LINK, b""
 
 
 def _ethernet(kind: bytes, payload: bytes, source: bytes = bytes(6)) -> Frame:
-    return ETHERNET, bytes(6) + source + (kind.ljust(2, b"\0")) + payload
+    return ETHERNET_LINK, bytes(6) + source + (kind.ljust(2, b"\0")) + payload

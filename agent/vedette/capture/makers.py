@@ -59,7 +59,7 @@ class Makers:
         new = sorted({mac for mac in macs if mac not in self._known})[:_ASKED_AT_ONCE]
         if new and self._child is None:
             self._child = subprocess.Popen(  # noqa: S603 - ourselves, cards' addresses
-                [sys.executable, "-P", "-m", "vedette.capture.makers", *new],
+                _command(new),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 encoding="utf-8",
@@ -68,10 +68,13 @@ class Makers:
 
 def look_up(macs: Iterable[str]) -> dict[str, str]:
     """Return {MAC: its maker} of these, by a child that is waited for; nothing if it fails."""
-    command = [sys.executable, "-P", "-m", "vedette.capture.makers", *sorted(set(macs))]
-    child = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - ourselves
+    child = subprocess.run(_command(sorted(set(macs))), stdout=subprocess.PIPE, check=False)  # noqa: S603 - ourselves
     found: dict[str, str] = json.loads(child.stdout) if child.returncode == 0 else {}
     return found
+
+
+def _command(macs: Iterable[str]) -> list[str]:
+    return [sys.executable, "-P", "-m", "vedette.capture.makers", *macs]
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from vedette.capture import decode, pcap
 from vedette.capture.decode import Packet
 from vedette.capture.dissection import Dissection
 from vedette.capture.flows import Flows
+from vedette.capture.syns import Syns
+from vedette.capture.worth import SYN, begins_connection
 from vedette.thresholds import Thresholds
 
 # Beyond this many addresses the traffic of the rest counts as "other".
@@ -16,8 +18,7 @@ _PEERS_KEPT = 1 << 16
 # Of the capture's own time; the live capture judges as often.
 _WINDOW_SECONDS = 10.0
 _KEPT = 4096  # neighbours, systems, events: of each so many
-_SYNS_KEPT = 4096  # sources of a window
-_SYN, _ACK = 0x02, 0x10
+_SYNS_KEPT = 4096  # sources of a window, and tries of each
 # UDP ports whose every message tells something: DNS, DHCP, mDNS.
 _ASKED = frozenset({53, 67, 5353})
 
@@ -28,7 +29,7 @@ class Reading:
     def __init__(self, thresholds: Thresholds) -> None:
         self._dissection = Dissection(thresholds, frozenset, dict, everything=True)
         self._window_ends = 0.0
-        self._syns: dict[bytes, tuple[int, set[bytes], set[tuple[bytes, int]]]] = {}
+        self._syns = Syns(_SYNS_KEPT, _SYNS_KEPT)
         self._neighbours: dict[tuple[str, str], list[Any]] = {}
         self._systems: dict[str, list[Any]] = {}
         self._events: list[list[Any]] = []
@@ -68,27 +69,16 @@ class Reading:
         if packet.protocol == "tcp":
             at = packet.at + 13
             flags = frame[at] if len(frame) > at else 0
-            if flags & (_SYN | _ACK) == _SYN:
-                self._syn(packet)
-            return bool(flags & _SYN)
+            if begins_connection(packet, frame):
+                self._syns.add(packet.source, packet.destination, packet.destination_port)
+            return bool(flags & SYN)
         if packet.protocol == "udp":
             return packet.source_port in _ASKED or packet.destination_port in _ASKED
         return packet.protocol in ("arp", "icmpv6")
 
-    def _syn(self, packet: Packet) -> None:
-        if packet.source not in self._syns and len(self._syns) >= _SYNS_KEPT:
-            return
-        sent, hosts, pairs = self._syns.get(packet.source) or (0, set(), set())
-        if len(pairs) < _SYNS_KEPT:
-            hosts.add(packet.destination)
-            pairs.add((packet.destination, packet.destination_port))
-        self._syns[packet.source] = sent + 1, hosts, pairs
-
     def _close_window(self) -> None:
-        told = self._dissection.window(
-            [(a, sent, len(h), len(p)) for a, (sent, h, p) in self._syns.items()]
-        )
-        self._syns = {}
+        told = self._dissection.window(self._syns.rows())
+        self._syns = Syns(_SYNS_KEPT, _SYNS_KEPT)
         self._events = [*self._events, *told["events"]][-_KEPT:]
         for row in told["heard"]:
             if len(self._neighbours) < _KEPT:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
-from vedette.capture.links import ETHERNET, UNKNOWN, normal
+from vedette.capture.decode import ETHERNET_LINK
+from vedette.capture.links import UNKNOWN, normal
 
 _CHUNK = 1 << 20
 # The longest record that is believed; tcpdump takes no more, either (MAXIMUM_SNAPLEN).
@@ -78,7 +79,7 @@ class Reader:
             data = take(captured)
             if data is None:
                 break
-            kind, frame = (ETHERNET, data) if link == ETHERNET else normal(link, data)
+            kind, frame = (ETHERNET_LINK, data) if link == ETHERNET_LINK else normal(link, data)
             yield Frame("", kind, frame, size, seconds + fraction * unit)
         if self._source.rest:
             self.problem = "cut short"

@@ -14,6 +14,7 @@ from typing import Any
 
 from scapy.config import conf
 
+from vedette.capture.decode import ETHERNET_LINK, LOOPBACK_LINK
 from vedette.capture.packet_socket import SOL_PACKET, dropped
 
 # Before anything that opens sockets is imported. Reading all routes takes minutes on a router, and
@@ -32,7 +33,6 @@ from scapy.error import Scapy_Exception  # noqa: E402
 
 _PACKET_IGNORE_OUTGOING = 23
 _SO_RCVBUFFORCE = 33
-_ETHERNET = 1
 _BATCH = 256  # frames read from one socket before the others have their turn
 
 
@@ -126,7 +126,7 @@ def _link_type(name: str) -> int:
     try:
         return int(Path("/sys/class/net", name, "type").read_text(encoding="ascii"))
     except OSError:
-        return _ETHERNET
+        return ETHERNET_LINK
 
 
 def _is_up(name: str) -> bool:
@@ -138,7 +138,7 @@ def _is_up(name: str) -> bool:
 
 
 def _is_loopback(name: str) -> bool:
-    return _link_type(name) == 772  # noqa: PLR2004 - ARPHRD_LOOPBACK
+    return _link_type(name) == LOOPBACK_LINK
 
 
 def vendors() -> Callable[[str], str]:

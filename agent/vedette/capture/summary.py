@@ -7,6 +7,7 @@ from typing import Any
 
 from vedette.capture.decode import Packet
 from vedette.capture.heavy import Heavy
+from vedette.capture.syns import Row, Syns
 
 _NEIGHBOURS_KEPT = 1024
 # Of senders of SYNs, and of what each of them tried in a window.
@@ -33,7 +34,7 @@ class Window:
         self.peers = Heavy()
         self._protocols: dict[tuple[str, str], Count] = defaultdict(_zero)
         self._services: dict[tuple[str, int, str], Count] = defaultdict(_zero)
-        self._syns: dict[bytes, list[Any]] = {}
+        self._syns = Syns(_SENDERS_KEPT, _TRIES_KEPT)
         self._neighbours: dict[bytes, bytes] = {}
 
     def add(self, interface: str, packet: Packet, size: int) -> None:
@@ -64,24 +65,11 @@ class Window:
 
     def count_syn(self, source: bytes, destination: bytes, port: int, number: int) -> None:
         """Count SYNs to this host, one of which was looked at."""
-        if (tries := self._syns.get(source)) is None:
-            if len(self._syns) >= _SENDERS_KEPT:
-                return
-            tries = self._syns[source] = [0, set()]
-        tries[0] += number
-        if len(tries[1]) < _TRIES_KEPT:
-            tries[1].add((destination, port))
+        self._syns.add(source, destination, port, number)
 
-    def syns(self) -> list[tuple[bytes, int, int, int]]:
-        """Return what the sources that tried most have tried, the worst first.
-
-        (source, SYNs, different destinations, different pairs of destination and port).
-        """
-        rows = [
-            (source, number, len({place[0] for place in tries}), len(tries))
-            for source, (number, tries) in self._syns.items()
-        ]
-        return sorted(rows, key=lambda row: (-row[3], -row[1], row[0]))[:_SENDERS_TOLD]
+    def syns(self) -> list[Row]:
+        """Return what the sources that tried most have tried, the worst first."""
+        return sorted(self._syns.rows(), key=lambda row: (-row[3], -row[1], row[0]))[:_SENDERS_TOLD]
 
     def _add_service(self, packet: Packet, size: int, *, leaves: bool, arrives: bool) -> None:
         ports = self.ports.get(packet.protocol)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from vedette.capture import filters, worth
+from vedette.capture.decode import LOOPBACK_LINK
 from vedette.capture.filters import Instruction
 from vedette.capture.packet_socket import SOL_PACKET, PacketSocket
 
@@ -57,7 +58,7 @@ def program(indices: Sequence[int]) -> list[Instruction]:
         (_BYTE_X, _NETWORK + 8, "", ""), (_ABOVE_OR_EQUAL, worth.LONG_HEADER, "take", "leave"),
         "tcp",
         # A host that begins connections with itself, as our own scans do, tells nothing by that.
-        (_WORD, _ANCILLARY + _HARDWARE, "", ""), (_EQUAL, worth.LOOPBACK, "said", ""),
+        (_WORD, _ANCILLARY + _HARDWARE, "", ""), (_EQUAL, LOOPBACK_LINK, "said", ""),
         (_BYTE_X, _NETWORK + 13, "", ""), (_SOME_BITS, worth.SYN, "take", ""),
         "said",
         (_BYTE_X, _NETWORK + 13, "", ""),

@@ -3,7 +3,7 @@
 Scapy's sockets hand over every frame; there this program picks them out itself.
 """
 
-from vedette.capture.decode import Packet
+from vedette.capture.decode import LOOPBACK_LINK, Packet
 
 # What the first four bytes of a TCP payload are, if it begins a conversation.
 FIRST_WORDS = (
@@ -24,11 +24,10 @@ TO_PORT, FROM_PORT = 143, 23
 UDP_PORTS = (53, 67, 68, 69, 123, 137, 161, 500, 546, 547, 1900, 3478, 5060, 5353, 5355)
 QUIC = 443
 LONG_HEADER = 0xC0  # of QUIC: only the first packets of a connection have it
-LOOPBACK = 772  # ARPHRD_LOOPBACK
 UNREACHABLE = 3  # of ICMP
 # Of ICMPv6: unreachable; routers and neighbours, asked for, advertised, and redirects.
 ICMP6_TYPES = (1, 133, 134, 135, 136, 137)
-SYN, PUSH, _ACK = 0x02, 0x08, 0x10
+SYN, PUSH, ACK = 0x02, 0x08, 0x10
 
 _FIRST = frozenset(FIRST_WORDS)
 _SECOND = frozenset(SECOND_WORDS)
@@ -63,7 +62,7 @@ def tells(packet: Packet, frame: bytes, link_type: int) -> bool:
         case "tcp":
             flags = frame[at + 13] if len(frame) > at + 13 else 0
             asked = packet.destination_port == TO_PORT or packet.source_port == FROM_PORT
-            begins = flags & SYN and link_type != LOOPBACK
+            begins = flags & SYN and link_type != LOOPBACK_LINK
             return bool(begins or (flags & PUSH and asked) or _begins(frame, at))
         case "udp":
             ports = packet.source_port, packet.destination_port
@@ -79,7 +78,7 @@ def tells(packet: Packet, frame: bytes, link_type: int) -> bool:
 def begins_connection(packet: Packet, frame: bytes) -> bool:
     """Return whether this is a SYN, and no answer to one."""
     at = packet.at + 13
-    return packet.protocol == "tcp" and len(frame) > at and frame[at] & (SYN | _ACK) == SYN
+    return packet.protocol == "tcp" and len(frame) > at and frame[at] & (SYN | ACK) == SYN
 
 
 def _begins(frame: bytes, at: int) -> bool:

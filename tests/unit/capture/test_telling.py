@@ -12,8 +12,9 @@ from scapy.layers.l2 import ARP, Ether
 
 from tests.captures.make import HELLO
 from vedette.capture import decode
+from vedette.capture.decode import LOOPBACK_LINK
 from vedette.capture.telling import program
-from vedette.capture.worth import FIRST_WORDS, LOOPBACK, SECOND_WORDS, Budget, tells
+from vedette.capture.worth import FIRST_WORDS, SECOND_WORDS, Budget, tells
 
 V4, V6 = IP(src="192.0.2.1", dst="192.0.2.2"), IPv6(src="fe80::1", dst="fe80::2")
 
@@ -98,8 +99,8 @@ def test_on_loopback_only_what_is_said_is_taken(flags: str, said: bytes, wanted:
     packet = V4 / TCP(flags=flags) / said
     frame = bytes(ETHER / packet)
 
-    assert taken(packet, link_type=LOOPBACK) is wanted
-    assert tells(decode.packet(frame, LOOPBACK), frame, LOOPBACK) is wanted
+    assert taken(packet, link_type=LOOPBACK_LINK) is wanted
+    assert tells(decode.packet(frame, LOOPBACK_LINK), frame, LOOPBACK_LINK) is wanted
 
 
 BEGINNINGS = [*FIRST_WORDS, *(bytes(4) + word for word in SECOND_WORDS), b"", HELLO]
