@@ -190,14 +190,13 @@ def families(sniff: Sniff) -> Iterable[Metric]:
         ["interface", "protocol"],
         dict(sorted(sniff.protocols.items())),
     )
-    dropped = CounterMetricFamily(
+    yield _by(
+        "interface",
+        CounterMetricFamily,
         "vedette_capture_dropped_packets",
         "Packets that the kernel dropped because capture was too slow.",
-        labels=["interface"],
+        sniff.dropped,
     )
-    for interface, packets in sniff.dropped.items():
-        dropped.add_metric([interface], packets)
-    yield dropped
     yield CounterMetricFamily(
         "vedette_capture_shed_frames",
         "Frames that tell something and were not looked into, beyond sniff.looks_per_second; they"
@@ -213,14 +212,13 @@ def families(sniff: Sniff) -> Iterable[Metric]:
             for (transport, port, direction, name), count in sorted(sniff.services.items())
         },
     )
-    peers = GaugeMetricFamily(
+    yield _by(
+        "peer",
+        GaugeMetricFamily,
         "vedette_peer_bytes",
         "Bytes exchanged with the busiest peers in the last window; the rest is peer=other.",
-        labels=["peer"],
+        sniff.peers,
     )
-    for peer, size in sniff.peers.items():
-        peers.add_metric([peer], size)
-    yield peers
     yield GaugeMetricFamily(
         "vedette_neighbours",
         "Different addresses of the local network that were heard (ARP, NDP, DHCP, mDNS) since the"
@@ -235,23 +233,35 @@ def families(sniff: Sniff) -> Iterable[Metric]:
     for address, (mac, vendor) in list(sniff.neighbours.items())[-_NEIGHBOURS_SHOWN:]:
         neighbours.add_metric([address, mac, vendor], {})
     yield neighbours
-    applications = CounterMetricFamily(
+    yield _by(
+        "app_protocol",
+        CounterMetricFamily,
         "vedette_application_bytes",
         "Bytes by what was spoken, told by content, else by port: all of this host's open ports;"
         " of other flows only the packets that were looked into, so a part.",
-        labels=["app_protocol"],
+        dict(sorted(sniff.applications.items())),
     )
-    for name, size in sorted(sniff.applications.items()):
-        applications.add_metric([name], size)
-    yield applications
-    events = CounterMetricFamily(
+    yield _by(
+        "event",
+        CounterMetricFamily,
         "vedette_network_events",
         "Events on the network since the agent's start; the log and the history have the evidence.",
-        labels=["event"],
+        sniff.event_counts,
     )
-    for kind, number in sniff.event_counts.items():
-        events.add_metric([kind], number)
-    yield events
+
+
+def _by(
+    label: str,
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
+    name: str,
+    text: str,
+    values: Mapping[str, int],
+) -> Metric:
+    """Return a family of one label: {its value: how much}."""
+    family = kind(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
 
 
 def _pair(
