@@ -130,9 +130,10 @@ def test_each_kind_of_event_is_told_once_it_happens() -> None:
     """Counted, in the log with what was seen, and in the history: on the running agent."""
     with watched("story-attacks", second_ssh=8443) as there:
         before_the_storm(there)
-        assert there.told() == {}
+        told = wrong_from_the_beginning(there)
+        assert there.told() == told
         told = {
-            **on_the_cable(there), **by_programs(there), **slowly(there),
+            **told, **on_the_cable(there), **by_programs(there), **slowly(there),
             **a_stranger_comes(there), **floods(there),
         }  # fmt: skip
         metrics = there.agent.metrics()
@@ -316,6 +317,16 @@ def before_the_storm(there: Watched) -> None:
     there.two_windows()
 
 
+def wrong_from_the_beginning(there: Watched) -> Told:
+    """SSH where TLS should be. The agent's own scan may have made it speak already."""
+    with there.peer.connect(V4, 8443) as ssh:
+        ssh.recv(1024)
+    told = there.wait_for_event("protocol_mismatch", f"{V4} tcp/8443")
+
+    assert told["speaks"] == "ssh"
+    return {f"protocol_mismatch {V4} tcp/8443": told}
+
+
 def on_the_cable(there: Watched) -> Told:
     """Lie about addresses; hand out what is not one's own; scan a network."""
     there.wire.send([
@@ -341,7 +352,7 @@ def on_the_cable(there: Watched) -> Told:
 
 
 def by_programs(there: Watched) -> Told:
-    """Scan with nmap, log in by FTP and HTTP, ask for long names, find SSH where TLS should be."""
+    """Scan with nmap, log in by FTP and HTTP, ask for long names."""
     peer = there.peer
     done = peer.run(["nmap", "-n", "-Pn", "-sS", "-p1-400", "--max-rate", "300", V4])
     assert "open" in done.stdout, done.stderr
@@ -349,8 +360,6 @@ def by_programs(there: Watched) -> Told:
     with peer.connect(V4, 80) as http:
         http.sendall(b"GET / HTTP/1.0\r\nAuthorization: Basic c2VjcmV0\r\n\r\n")
         receive_all(http)
-    with peer.connect(V4, 8443) as ssh:
-        ssh.recv(1024)
     with peer.entered():
         resolver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with resolver:
@@ -362,13 +371,11 @@ def by_programs(there: Watched) -> Told:
             )
     wanted = [
         ("port_scan", PEER_V4), ("cleartext_credentials", f"{V4} tcp/21"),
-        ("cleartext_credentials", f"{V4} tcp/80"), ("protocol_mismatch", f"{V4} tcp/8443"),
-        ("dns_tunnelling", PEER_V4),
+        ("cleartext_credentials", f"{V4} tcp/80"), ("dns_tunnelling", PEER_V4),
     ]  # fmt: skip
     told = {f"{kind} {subject}": there.wait_for_event(kind, subject) for kind, subject in wanted}
 
     assert told[f"port_scan {PEER_V4}"]["shape"] == "vertical"
-    assert told[f"protocol_mismatch {V4} tcp/8443"]["speaks"] == "ssh"
     assert told[f"dns_tunnelling {PEER_V4}"]["domain"] == "example.org"
     return told
 
