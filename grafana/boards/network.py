@@ -27,7 +27,8 @@ NOW = (
     ),
     single(
         "Neighbours",
-        "Addresses of the local networks that were heard (ARP): of the host that hears most.",
+        "Addresses of the local networks that were heard (ARP, NDP, DHCP, mDNS): of the host that"
+        " hears most.",
         "none",
         "max(vedette_neighbours{instances}{fresh})",
         width=4,
@@ -83,7 +84,7 @@ TRAFFIC = (
     ),
     time_series(
         "Which applications carry the traffic?",
-        "Captured traffic by application protocol, whoever serves it.",
+        "Captured traffic by application protocol: of the hosts' own ports all, of others' a part.",
         "bps",
         (
             Query(
