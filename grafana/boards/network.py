@@ -35,7 +35,7 @@ NOW = (
     ),
     single(
         "Events",
-        "Events of the last hour: new neighbours, address conflicts, port scans, rogue DHCP.",
+        "Events of the last hour: new neighbours, spoofing, scans, floods, passwords in clear.",
         "none",
         "round(sum(instance_event:vedette_network_events:increase1h{instances}))",
         steps=SOME,
@@ -165,7 +165,7 @@ WHO = (
     ),
     time_series(
         "What happened?",
-        "Events in the hour before: new_neighbour, address_conflict, port_scan, rogue_dhcp.",
+        "Events in the hour before, by kind; what each means stands in the README and the runbook.",
         "none",
         (
             Query(

@@ -17,6 +17,7 @@ from tests.unit.rules import (
     THRESHOLDS,
     problems,
 )
+from vedette.thresholds import EVENTS
 
 
 def used() -> list[str]:
@@ -93,6 +94,14 @@ def test_every_alert_has_its_section_in_the_runbook() -> None:
     assert names == list(dict.fromkeys(alert.name for alert in ALERTS))
     for section in sections:
         assert re.findall(r"^\*\*(\w+)\*\*", section, re.MULTILINE) == ["Means", "Check", "Fix"]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_of_the_network_has_an_alert_of_its_own(event: str) -> None:
+    """The first that an alert's expression selects is what it is about."""
+    about = [found[1] for rule in ALERTS if (found := re.search(r'event="(\w+)"', rule.expr))]
+
+    assert about.count(event) == 1
 
 
 def test_thresholds_are_in_one_place() -> None:
