@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ NOBODY = str(IPv4Address(0))  # who asks whether an address is free
 HOUR, DAY = 3600, 86_400
 # An Intel card, by the IEEE's registry; the rest is made up.
 STRANGER, INTEL = "02:00:00:00:00:66", "00:1b:21:00:00:77"
+SECOND = "02:00:00:00:00:69"  # of those who lie
 SCANNER, ROGUE, GATEWAY = "02:00:00:00:00:30", "02:00:00:00:00:67", PEER_V4
 
 
@@ -381,15 +383,24 @@ def by_programs(there: Watched) -> Told:
 
 
 def floods(there: Watched) -> Told:
-    """Begin connections from everywhere, faster than is looked at: some frames are shed."""
+    """Begin connections faster than is looked at; lie about addresses meanwhile."""
     there.two_windows()
-    there.wire.send(
-        (there.wire.syn(f"198.51.100.{n % 250}", V4, 443, SCANNER) for n in range(3000)), apart=0
-    )
-    told = {f"syn_flood {V4} tcp/443": there.wait_for_event("syn_flood", f"{V4} tcp/443")}
+    syns = [there.wire.syn(f"198.51.100.{n}", V4, 443, SCANNER) for n in range(250)]
+    flood = Thread(target=there.wire.flood, args=(syns, 4.0))
+    flood.start()
+    time.sleep(1.5)
+    there.wire.send([
+        wire.arp("10.99.0.69", SECOND, V4), wire.arp(GATEWAY, SECOND, "10.99.0.99"),
+        wire.dhcp("10.99.0.69", SECOND, "offer", "10.99.0.70"),
+    ])  # fmt: skip
+    wanted = [
+        ("syn_flood", f"{V4} tcp/443"), ("arp_spoofing", SECOND), ("rogue_dhcp", "10.99.0.69"),
+    ]  # fmt: skip
+    told = {f"{kind} {subject}": there.wait_for_event(kind, subject) for kind, subject in wanted}
+    flood.join()
     there.two_windows()
 
-    assert there.agent.metrics().value("vedette_capture_shed_frames_total") > 0
+    assert there.agent.metrics().value("vedette_capture_shed_frames_total") > 20_000
     return told
 
 

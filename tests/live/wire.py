@@ -33,6 +33,15 @@ class Wire:
             self._socket.send(bytes(packet))
             time.sleep(apart)
 
+    def flood(self, packets: Iterable[Any], seconds: float) -> None:
+        """Send these over and over: some ten thousand a second."""
+        frames = [bytes(packet) for packet in packets]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for frame in frames:
+                self._socket.send(frame)
+            time.sleep(_APART_SECONDS)
+
     def syn(self, source: str, to: str, port: int, mac: str) -> Any:
         """Return the beginning of a connection."""
         head = Ether(src=mac, dst=self._peer_mac) / IP(src=source, dst=to)

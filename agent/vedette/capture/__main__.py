@@ -183,7 +183,7 @@ def _or_die(work: Callable[[], None]) -> None:
 
 def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
     from vedette.capture import scapy_backend  # noqa: PLC0415
-    from vedette.capture.worth import Budget, begins_connection, tells  # noqa: PLC0415
+    from vedette.capture.worth import Budget, begins_connection, kind  # noqa: PLC0415
 
     sockets = scapy_backend.Sockets(lambda name: name in told.interfaces)
     vendor_of = scapy_backend.vendors()
@@ -199,7 +199,8 @@ def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
             window.add(name, packet, size)
             if packet.destination in told.own and begins_connection(packet, frame):
                 window.count_syn(packet.source, packet.destination, packet.destination_port, 1)
-            if arguments.looks and tells(packet, frame, link_type) and budget.allows(monotonic()):
+            what = kind(packet, frame, link_type) if arguments.looks else 0
+            if what and budget.allows(monotonic(), what):
                 dissection.packet(name, packet, link_type, frame, size, time())
         line = window.as_json(monotonic() - start, arguments.peers, sockets.dropped(), vendor_of)
         line |= dissection.window(window.syns()) | {"shed": budget.shed}

@@ -1,6 +1,7 @@
 """Which frames tell something: what the kernel's filter (telling.py) looks for, and the same here.
 
-Scapy's sockets hand over every frame; there this program picks them out itself.
+Scapy's sockets hand over every frame; there this program picks them out itself. Each is of a kind,
+and each kind has its share of what is looked into: a flood of one hides no other.
 """
 
 from vedette.capture.decode import LOOPBACK_LINK, Packet
@@ -21,7 +22,8 @@ BIND = 0x0160  # how the second word of LDAP's bind begins, if it is the first m
 GREETING_VERSION = 10
 # What is said there begins with nothing in particular: IMAP's commands, telnet's prompts.
 TO_PORT, FROM_PORT = 143, 23
-UDP_PORTS = (53, 67, 68, 69, 123, 137, 161, 500, 546, 547, 1900, 3478, 5060, 5353, 5355)
+UDP_PORTS = (53, 69, 123, 137, 161, 500, 1900, 3478, 5060, 5353, 5355)
+DHCP_PORTS = (67, 68, 546, 547)
 QUIC = 443
 LONG_HEADER = 0xC0  # of QUIC: only the first packets of a connection have it
 UNREACHABLE = 3  # of ICMP
@@ -29,50 +31,65 @@ UNREACHABLE = 3  # of ICMP
 ICMP6_TYPES = (1, 133, 134, 135, 136, 137)
 SYN, PUSH, ACK = 0x02, 0x08, 0x10
 
+# Kinds of frames: of no interest; who is on the network, and what is refused; datagrams; TCP's
+# connections as they begin; what is said in them.
+NOTHING, WHO, DATAGRAM, BEGINS, SAID = KINDS = range(5)
+
 _FIRST = frozenset(FIRST_WORDS)
 _SECOND = frozenset(SECOND_WORDS)
 _HALVES = frozenset(half.to_bytes(2, "big") for half in FIRST_HALVES)
-_PORTS = frozenset(UDP_PORTS)
+_PORTS, _DHCP = frozenset(UDP_PORTS), frozenset(DHCP_PORTS)
 _BIND = BIND.to_bytes(2, "big")
 
 
 class Budget:
-    """So many frames a second. shed: how many were too many."""
+    """So many frames a second. shed: how many were too many.
+
+    Half of them is shared out to the kinds, the other half is for whatever comes first.
+    """
 
     def __init__(self, per_second: int) -> None:
-        self._per_second = per_second
-        self._end, self._left = 0.0, 0
+        self._share = per_second // 2 // (len(KINDS) - 1)
+        self._common = per_second - self._share * (len(KINDS) - 1)
+        self._end, self._left = 0.0, [0] * len(KINDS)
         self.shed = 0
 
-    def allows(self, now: float) -> bool:
-        """Return whether one more may be looked into, at this monotonic time."""
+    def allows(self, now: float, kind: int) -> bool:
+        """Return whether one more of this kind may be looked into, at this monotonic time."""
         if now >= self._end:
-            self._end, self._left = now + 1, self._per_second
-        self._left -= 1
-        self.shed += self._left < 0
-        return self._left >= 0
+            self._end, self._left = now + 1, [self._common, *[self._share] * (len(KINDS) - 1)]
+        # What all share stands where the kind of no interest would.
+        pot = kind if self._left[kind] else NOTHING
+        if not self._left[pot]:
+            self.shed += 1
+            return False
+        self._left[pot] -= 1
+        return True
 
 
-def tells(packet: Packet, frame: bytes, link_type: int) -> bool:
-    """Return whether a frame, whose headers are read, is worth looking into."""
+def kind(packet: Packet, frame: bytes, link_type: int) -> int:  # noqa: PLR0911 - one per protocol
+    """Return which kind a frame is, whose headers are read: NOTHING if it tells nothing."""
     at = packet.at
     match packet.protocol:
         case "arp":
-            return True
+            return WHO
         case "tcp":
             flags = frame[at + 13] if len(frame) > at + 13 else 0
+            if flags & SYN and link_type != LOOPBACK_LINK:
+                return BEGINS
             asked = packet.destination_port == TO_PORT or packet.source_port == FROM_PORT
-            begins = flags & SYN and link_type != LOOPBACK_LINK
-            return bool(begins or (flags & PUSH and asked) or _begins(frame, at))
+            return SAID if (flags & PUSH and asked) or _begins(frame, at) else NOTHING
         case "udp":
             ports = packet.source_port, packet.destination_port
+            if not _DHCP.isdisjoint(ports):
+                return WHO
             quic = QUIC in ports and frame[at + 8 : at + 9] >= bytes([LONG_HEADER])
-            return quic or not _PORTS.isdisjoint(ports)
+            return DATAGRAM if quic or not _PORTS.isdisjoint(ports) else NOTHING
         case "icmp":
-            return frame[at : at + 1] == bytes([UNREACHABLE])
+            return WHO if frame[at : at + 1] == bytes([UNREACHABLE]) else NOTHING
         case "icmpv6":
-            return len(frame) > at and frame[at] in ICMP6_TYPES
-    return False
+            return WHO if len(frame) > at and frame[at] in ICMP6_TYPES else NOTHING
+    return NOTHING
 
 
 def begins_connection(packet: Packet, frame: bytes) -> bool:
