@@ -10,6 +10,7 @@ from vedette.capture.heavy import Heavy
 from vedette.capture.syns import Row, Syns
 
 _NEIGHBOURS_KEPT = 1024
+_NOBODY = bytes(4)
 # Of senders of SYNs, and of what each of them tried in a window.
 _SENDERS_KEPT, _TRIES_KEPT = 512, 1024
 _SENDERS_TOLD = 64
@@ -41,7 +42,7 @@ class Window:
         """Count one packet of `size` bytes on the wire."""
         self.count_protocol(interface, packet.protocol, 1, size)
         if packet.sender_mac:
-            self._add_neighbour(packet)
+            self.add_neighbour(packet.sender, packet.sender_mac)
         if not packet.source:
             return
         leaves, arrives = packet.source in self.own, packet.destination in self.own
@@ -67,6 +68,14 @@ class Window:
         """Count SYNs to this host, one of which was looked at."""
         self._syns.add(source, destination, port, number)
 
+    def add_neighbour(self, sender: bytes, mac: bytes) -> None:
+        """Take that an address is at a card, as ARP says."""
+        # 0.0.0.0 asks whether an address is free (RFC 5227): it is not anybody's address.
+        if sender == _NOBODY or sender in self.own:
+            return
+        if len(self._neighbours) < _NEIGHBOURS_KEPT or sender in self._neighbours:
+            self._neighbours[sender] = mac
+
     def syns(self) -> list[Row]:
         """Return what the sources that tried most have tried, the worst first."""
         return sorted(self._syns.rows(), key=lambda row: (-row[3], -row[1], row[0]))[:_SENDERS_TOLD]
@@ -80,13 +89,6 @@ class Window:
             self.count_service(packet.protocol, packet.destination_port, "in", 1, size)
         elif leaves and packet.source_port in ports:
             self.count_service(packet.protocol, packet.source_port, "out", 1, size)
-
-    def _add_neighbour(self, packet: Packet) -> None:
-        # 0.0.0.0 asks whether an address is free (RFC 5227): it is not anybody's address.
-        if not any(packet.sender) or packet.sender in self.own:
-            return
-        if len(self._neighbours) < _NEIGHBOURS_KEPT or packet.sender in self._neighbours:
-            self._neighbours[packet.sender] = packet.sender_mac
 
     def macs(self) -> list[str]:
         """Return the cards of the neighbours heard."""

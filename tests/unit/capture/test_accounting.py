@@ -75,19 +75,23 @@ def ipv6(draw: st.DrawFn) -> bytes:
     return (header + body + bytes(draw(lengths)))[: draw(st.sampled_from([10_000, 39, 43, 44, 60]))]
 
 
-arp = st.builds(
-    lambda sender: struct.pack(
-        "!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, b"\2" * 6, sender, bytes(6), OWN4
-    ),
-    st.sampled_from(HOSTS4),
-)
+@st.composite
+def arp(draw: st.DrawFn) -> bytes:
+    """ARP, mostly of Ethernet and IPv4 and whole."""
+    kind = draw(st.sampled_from([(1, 0x0800, 6, 4)] * 4 + [(6, 0x0800, 6, 4), (1, 0x0800, 8, 4)]))
+    sender = draw(st.sampled_from([*HOSTS4, bytes(4)]))
+    mac = draw(st.sampled_from([b"\2" * 6, b"\4" * 6]))
+    packet = struct.pack("!HHBBH6s4s6s4s", *kind, 1, mac, sender, bytes(6), OWN4)
+    return packet[: draw(st.sampled_from([28, 28, 28, 27, 9, 0]))] + bytes(draw(lengths))
+
+
 MACS = bytes(12)
 frames = st.one_of(
     ipv4().map(lambda packet: MACS + b"\x08\0" + packet),
     ipv6().map(lambda packet: MACS + b"\x86\xdd" + packet),
     ipv4().map(lambda packet: MACS + b"\x81\0\0\7\x08\0" + packet),
     ipv4().map(lambda packet: MACS + b"\x88\xcc" + packet),
-    arp.map(lambda packet: MACS + b"\x08\6" + packet),
+    arp().map(lambda packet: MACS + b"\x08\6" + packet),
     st.binary(max_size=80).map(lambda rest: MACS + rest),
 )
 
