@@ -94,7 +94,9 @@ def _as_yaml(value: object) -> str:
         return "empty"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value or '[]'}`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def load(

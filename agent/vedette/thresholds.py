@@ -36,6 +36,13 @@ class Thresholds:
     dns_tunnel_names: int = setting(
         100, "Different long names below one domain that one host looks up in a minute.", ge=10
     )
+    dns_domains: tuple[str, ...] = setting(
+        (
+            "spamhaus.net", "spamhaus.org", "msbl.org", "cymru.com", "sophosxl.net", "mcafee.com",
+            "e5.sk", "googlesyndication.com",
+        ),
+        "Domains below which long names are no tunnel: those that are asked for hashes, mostly.",
+    )  # fmt: skip
     dhcp_servers: tuple[str, ...] = setting(
         (),
         "Addresses of the DHCP servers, of DHCPv6 the link-local ones. None of a family: the first"

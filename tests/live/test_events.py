@@ -176,7 +176,7 @@ def test_ordinary_traffic_is_no_event() -> None:
         done = there.host.run(["nmap", "-n", "-Pn", "-p1-500", PEER_V4])
         assert "1 host up" in done.stdout
         scans = there.agent.runs("scan")
-        wait_for("another scan", lambda: there.agent.runs("scan") > scans + 1, 30)
+        wait_for("another scan", lambda: there.agent.runs("scan") > scans + 1, 60)
         there.two_windows()
         metrics = there.agent.metrics()
         told = there.told()

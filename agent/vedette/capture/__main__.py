@@ -81,6 +81,7 @@ def main() -> int:
 
 def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
     # Imported late: it takes a while, and the agent's first line may come meanwhile.
+    from vedette.capture.accepted import Accepted  # noqa: PLC0415
     from vedette.capture.accounting import Counter  # noqa: PLC0415
     from vedette.capture.makers import Makers  # noqa: PLC0415
     from vedette.capture.ring import Ring  # noqa: PLC0415
@@ -98,7 +99,7 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
         telling = Telling(lambda name: name in told.interfaces, look_at, arguments.looks)
         Thread(target=_or_die, args=(telling.listen,), daemon=True).start()
     ring = Ring(lambda name: name in told.interfaces, arguments.ring_bytes, arguments.snap_bytes)
-    counter = Counter()
+    counter, accepted = Counter(), Accepted()
     gc.freeze()  # what is there now stays: no packet waits for a look at it
     memory.give_back()  # 3 MiB that importing numpy took
     while True:
@@ -121,7 +122,7 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
         counter.end()
         line = window.as_json(monotonic() - start, arguments.peers, {"all": ring.dropped()})
         with look:
-            line |= dissection.window(window.syns())
+            line |= dissection.window(window.syns(), window.begun, accepted.take())
         makers.learn([*window.macs(), *(mac for _, mac, *_ in line["heard"])])
         line |= {kind: makers.complete(kind, line[kind]) for kind in ("neighbours", "heard")}
         line["shed"] = telling.shed() if telling else 0
@@ -183,10 +184,11 @@ def _or_die(work: Callable[[], None]) -> None:
 
 def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
     from vedette.capture import scapy_backend  # noqa: PLC0415
+    from vedette.capture.accepted import Accepted  # noqa: PLC0415
     from vedette.capture.worth import Budget, begins_connection, kind  # noqa: PLC0415
 
     sockets = scapy_backend.Sockets(lambda name: name in told.interfaces)
-    vendor_of = scapy_backend.vendors()
+    vendor_of, accepted = scapy_backend.vendors(), Accepted()
     dissection = _dissection(arguments.events, told, vendor_of)
     while True:
         start = monotonic()
@@ -203,7 +205,8 @@ def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
             if what and budget.allows(monotonic(), what):
                 dissection.packet(name, packet, link_type, frame, size, time())
         line = window.as_json(monotonic() - start, arguments.peers, sockets.dropped(), vendor_of)
-        line |= dissection.window(window.syns()) | {"shed": budget.shed}
+        line |= dissection.window(window.syns(), window.begun, accepted.take())
+        line |= {"shed": budget.shed}
         print(json.dumps(line, separators=(",", ":")), flush=True)
 
 

@@ -31,6 +31,7 @@ _SYSTEMS_KEPT = 1024
 _CLIENTS_FROM = 32_768
 _RST = 0x04
 _ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
+_NUMBER = struct.Struct("!I")
 _NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT, _ROUTER_ADVERTISEMENT = 135, 136, 134
 # Protocols that may begin in clear and go on in TLS, and those that answer for one another.
 _NEVER_TLS = frozenset({"ssh", "dns", "smb", "telnet", "rsync", "bgp", "modbus", "tftp"})
@@ -41,11 +42,20 @@ _AKIN = (
     frozenset({"smb", "dcerpc", "rpc", "nfs"}),
     frozenset({"dns", "mdns", "llmnr"}),
     frozenset({"isakmp", "ipsec"}),
+    frozenset({"s7", "mms"}),  # both over ISO's transport service
+    # What gets calls through firewalls is offered at the web's ports, and at the calls' own.
+    frozenset({"stun", "tls", "quic", "dtls", "sip", "rtp", "rtcp"}),
 )
+_CARRIES_ANY = frozenset({"socks", "ftp-data"})
+_LOOPBACK = (b"\x7f", bytes(15) + b"\1")
 
 
 def _is_multicast(address: bytes) -> bool:
     return address[0] == 255 or (len(address) == 4 and address[0] >> 4 == 14)
+
+
+def _ends(packet: Packet) -> tuple[bytes, int, bytes, int]:
+    return packet.source, packet.source_port, packet.destination, packet.destination_port
 
 
 def _nobody() -> Collection[bytes]:
@@ -81,6 +91,8 @@ class Dissection:
         self._scans = Scans(thresholds, self._events, own)
         self._flows: Bounded[Key, Flow] = Bounded(_FLOWS_KEPT)
         self._anonymous: Bounded[Key, bool] = Bounded(_FLOWS_KEPT)
+        # By server and client: the sequence number of the server's first words.
+        self._begun: Bounded[tuple[bytes, int, bytes, int], int] = Bounded(_FLOWS_KEPT)
         self._spoken: Bounded[tuple[str, int], tuple[str, str, float]] = Bounded(_FLOWS_KEPT)
         self._systems: Bounded[bytes, tuple[str, str]] = Bounded(_SYSTEMS_KEPT)
         self._counts: dict[str, list[int]] = {}
@@ -164,6 +176,8 @@ class Dissection:
         flags = frame[packet.at + 13]
         if flags & SYN and not flags & _RST:
             if flags & ACK:
+                (number,) = _NUMBER.unpack_from(frame, packet.at + 4)
+                self._begun.put(_ends(packet), (number + 1) % (1 << 32))
                 self._scans.answered(packet.destination, packet.source, "tcp", packet.source_port)
                 return
             self._scans.begun(packet.source, packet.destination, "tcp", packet.destination_port, at)
@@ -171,7 +185,12 @@ class Dissection:
             return
         said = payload(packet, frame)
         if said:
-            self._said(packet, said, size, at, flow)
+            (number,) = _NUMBER.unpack_from(frame, packet.at + 4)
+            first = self._begun.get(_ends(packet))
+            # Where its beginning was not seen, chance bytes in its middle may look like anything.
+            # Of a file's connections only the first payloads are looked at.
+            begins = self._everything if first is None else number == first
+            self._said(packet, said, size, at, flow, begins=begins)
 
     def _system(self, packet: Packet, frame: bytes) -> None:
         if packet.source in self._own():
@@ -217,7 +236,7 @@ class Dissection:
         if not _is_multicast(packet.destination) and packet.destination_port < packet.source_port:
             self._scans.begun(packet.source, packet.destination, "udp", packet.destination_port, at)
         self._scans.answered(packet.destination, packet.source, "udp", packet.source_port)
-        self._said(packet, said, size, at, flow)
+        self._said(packet, said, size, at, flow, begins=True)
 
     def _dns(self, packet: Packet, said: bytes, at: float) -> None:
         message = dns.read(said)
@@ -257,8 +276,17 @@ class Dissection:
             if kind in (1, 28) and value == packet.source:
                 self._neighbours.heard(value, mac, "mdns", classify.printable(name))
 
-    def _said(self, packet: Packet, said: bytes, size: int, at: float, known: Flow | None) -> None:
-        """Learn from what a flow carries."""
+    def _said(
+        self,
+        packet: Packet,
+        said: bytes,
+        size: int,
+        at: float,
+        known: Flow | None,
+        *,
+        begins: bool,
+    ) -> None:
+        """Learn from what a flow carries. begins: these may be the sender's first words."""
         ends = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
         low, high = sorted(ends)
         key = low[0], high[0], low[1], high[1], packet.protocol
@@ -269,15 +297,24 @@ class Dissection:
         new = flow.looks == 1
         if new and packet.protocol == "tcp":
             self._scans.spoke(packet.destination, packet.destination_port)
+            self._scans.spoke(packet.source, packet.source_port)  # the server may speak first
         verdict = flow.verdict()
         self._credentials(key, verdict.protocol, packet, said, at)
-        if not self._associate(verdict, packet, said, at):
+        judged = begins and not flow.announced
+        if not self._associate(verdict, packet, said, at, judged=judged):
             count = self._counts.setdefault(verdict.protocol, [0, 0, 0])
             count[0] += new
             count[1] += 1
             count[2] += size
 
+    def _within_this_host(self, packet: Packet) -> bool:
+        """Return whether this does not leave the host: nobody else can read it."""
+        own = self._own()
+        return packet.source.startswith(_LOOPBACK) or {packet.source, packet.destination} <= own
+
     def _credentials(self, key: Key, protocol: str, packet: Packet, said: bytes, at: float) -> None:
+        if not self._everything and self._within_this_host(packet):
+            return
         if credentials.is_anonymous(protocol, said):
             self._anonymous.put(key, True)  # noqa: FBT003 - a set
         elif credentials.seen(protocol, said) and self._anonymous.get(key) is None:
@@ -289,10 +326,13 @@ class Dissection:
                 protocol=protocol,
             )  # fmt: skip
 
-    def _associate(self, verdict: classify.Verdict, packet: Packet, said: bytes, at: float) -> bool:
+    def _associate(
+        self, verdict: classify.Verdict, packet: Packet, said: bytes, at: float, *, judged: bool
+    ) -> bool:
         """Learn what a port of this host speaks, by its own words if it has said any.
 
-        Return whether it is one of this host's open ports.
+        judged: whether it is told if that is not what is usual there. Return whether it is one of
+        this host's open ports.
         """
         transport, open_ports = packet.protocol, self._ports().get(packet.protocol, ())
         own = self._own()
@@ -311,7 +351,7 @@ class Dissection:
             better = serves or known is None or known[1] == "port"
             what = (verdict.protocol, verdict.how) if better or known is None else known[:2]
             self._spoken.put((transport, port), (*what, at))
-        if serves and verdict.how == "content":
+        if serves and judged and verdict.how == "content":
             own_words = classify.content(transport, said, packet.source_port, 0)
             self._mismatch(transport, packet, own_words, at)
         return not self._everything
@@ -320,7 +360,10 @@ class Dissection:
         usual = classify.by_port(transport, packet.source_port)
         if not spoken or not usual or spoken == usual or packet.source_port >= 10_000:
             return
-        if spoken == "tls" and usual not in _NEVER_TLS:
+        # A client may have one of the lowest ports, as NFS' has.
+        if usual in _CARRIES_ANY or spoken == classify.by_port(transport, packet.destination_port):
+            return
+        if spoken in ("tls", "dtls") and usual not in _NEVER_TLS:
             return
         if any(spoken in akin and usual in akin for akin in _AKIN):
             return
@@ -330,17 +373,22 @@ class Dissection:
             at, speaks=spoken, usual=usual,
         )  # fmt: skip
 
-    def window(self, syns: Sequence[Row]) -> dict[str, Any]:
+    def window(
+        self, syns: Sequence[Row], begun: int = 0, accepted: int | None = None
+    ) -> dict[str, Any]:
         """Return what was learned since the last call, as plain JSON, and judge the window.
 
-        syns: (source, SYNs sent, destinations, pairs) of the busiest, of all packets. application:
-        [[protocol, flows, packets, bytes]] of the frames seen here that are not of this host's open
-        ports. spoken: [[transport, port, protocol, content|port, Unix seconds of the last seen]].
+        syns: (source, SYNs sent, destinations, pairs) of the busiest, of all packets. begun: SYNs
+        of others to this host. accepted: connections that it accepted, if that is known.
+
+        application: [[protocol, flows, packets, bytes]] of the frames seen here that are not of
+        this host's open ports. spoken: [[transport, port, protocol, content|port, Unix seconds of
+        the last seen]].
         names: how many were asked for by DNS. events: [[kind, subject, evidence, Unix seconds]].
         heard: [[address, mac, vendor, how, name]]. systems: [[address, family, how sure: exact,
         generic or fuzzy]].
         """
-        self._scans.window(syns, self._at or time())
+        self._scans.window(syns, self._at or time(), begun, accepted)
         told = {
             "application": [[name, *count] for name, count in sorted(self._counts.items())],
             "spoken": [[*key, *value] for key, value in sorted(self._spoken.items())],

@@ -1,10 +1,11 @@
 """What is told of the network, each thing once in a while only."""
 
+from collections import Counter
 from typing import Any
 
 from vedette.capture.bounded import Bounded
 
-_WAITING = 64  # in one window; more are counted in the log of none
+_WAITING = 32  # of one kind in one window; more are told of none
 _REMEMBERED = 4096
 
 
@@ -15,6 +16,7 @@ class Events:
         self._cooldown = cooldown_seconds
         self._told: Bounded[tuple[str, str], float] = Bounded(_REMEMBERED)
         self._waiting: list[list[Any]] = []
+        self._kinds: Counter[str] = Counter()
 
     def tell(self, kind: str, subject: str, at: float, **evidence: Any) -> None:
         """Tell this, unless it was told within the cooldown.
@@ -22,12 +24,14 @@ class Events:
         subject: whom it is about. evidence: what was seen, with its figures.
         """
         last = self._told.get((kind, subject))
-        if (last is not None and at - last < self._cooldown) or len(self._waiting) >= _WAITING:
+        if (last is not None and at - last < self._cooldown) or self._kinds[kind] >= _WAITING:
             return
         self._told.put((kind, subject), at)
+        self._kinds[kind] += 1
         self._waiting.append([kind, subject, evidence, round(at, 3)])
 
     def take(self) -> list[list[Any]]:
         """Return what was told since the last call: [kind, subject, evidence, Unix seconds]."""
         waiting, self._waiting = self._waiting, []
+        self._kinds.clear()
         return waiting

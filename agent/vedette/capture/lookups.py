@@ -19,6 +19,7 @@ class Lookups:
 
     def __init__(self, thresholds: Thresholds, events: Events) -> None:
         self._most, self._events = thresholds.dns_tunnel_names, events
+        self._known = frozenset(domain.lower().strip(".") for domain in thresholds.dns_domains)
         self._long: Bounded[tuple[bytes, str], tuple[float, set[int]]] = Bounded(_DOMAINS_KEPT)
         self._names: set[int] = set()
 
@@ -31,8 +32,11 @@ class Lookups:
             labels = lower.split(".")
             # The domain that somebody owns, roughly: three labels below co.uk and the like.
             owned = 3 if len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3 else 2  # noqa: PLR2004 - labels and letters
-            below, domain = ".".join(labels[:-owned]), ".".join(labels[-owned:])
-            if len(below) >= _LONG_NAME:
+            domain = ".".join(labels[-owned:])
+            # IPv6 addresses, looked up backwards or in a blocklist, have a digit in each label: who
+            # has something to smuggle has no room for that.
+            below = ".".join(label for label in labels[:-owned] if len(label) > 1)
+            if len(below) >= _LONG_NAME and domain not in self._known:
                 self._add(source, domain, below, at)
 
     def _add(self, source: bytes, domain: str, below: str, at: float) -> None:

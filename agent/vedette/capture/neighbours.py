@@ -32,13 +32,17 @@ _REQUEST, _REPLY = 1, 2
 
 @dataclass(slots=True)
 class _Claim:
-    """Who speaks for an address. before: the MAC that did until `changed`. first: of all."""
+    """Who speaks for an address. before: the MAC that did until `changed`. first: of all.
+
+    announced: the change was told to all, and the MAC before has not contradicted since.
+    """
 
     mac: bytes
     first: bytes
     seen: float
     before: bytes = b""
     changed: float = 0.0
+    announced: bool = False
 
 
 @dataclass(slots=True)
@@ -98,7 +102,11 @@ class Neighbours:
             self._of_ours(interface, packet, at)
             return
         self.heard(packet.sender, packet.mac, "arp")
-        self.claims(interface, packet.sender, packet.mac, at, outer=packet.outer)
+        # An announcement (RFC 5227, 3): the address asks for itself.
+        announced = packet.sender == packet.target
+        self.claims(
+            interface, packet.sender, packet.mac, at, outer=packet.outer, announced=announced
+        )
 
     def heard(self, address: bytes, mac: bytes, how: str, name: str = "") -> None:
         """Remember that this MAC has this address; by `how`, under that name."""
@@ -108,7 +116,14 @@ class Neighbours:
         self._heard.put((address, mac), (how, name or (before[1] if before else "")))
 
     def claims(
-        self, interface: str, address: bytes, mac: bytes, at: float, outer: bytes = b""
+        self,
+        interface: str,
+        address: bytes,
+        mac: bytes,
+        at: float,
+        outer: bytes = b"",
+        *,
+        announced: bool = False,
     ) -> None:
         """Hear that a MAC speaks for an address, and tell if that cannot be true."""
         if is_shared(mac) or mac in self._proxies:
@@ -117,13 +132,20 @@ class Neighbours:
         if claim is None:
             self._claims.put((interface, address), _Claim(mac, mac, at))
         elif claim.mac != mac:
-            self._changed(interface, address, claim, mac, at)
+            self._changed(interface, address, claim, mac, at, announced=announced)
         else:
             claim.seen = at
         self._many(interface, address, mac, at, outer)
 
     def _changed(
-        self, interface: str, address: bytes, claim: _Claim, mac: bytes, at: float
+        self,
+        interface: str,
+        address: bytes,
+        claim: _Claim,
+        mac: bytes,
+        at: float,
+        *,
+        announced: bool,
     ) -> None:
         text = str(ip_address(address))
         flips = mac == claim.before and at - claim.changed < _FLIP_SECONDS
@@ -138,7 +160,8 @@ class Neighbours:
                 "gateway_changed", text, at,
                 before=claim.mac.hex(":"), now=mac.hex(":"), interface=interface,
             )  # fmt: skip
-        self._claims.put((interface, address), _Claim(mac, claim.first, at, claim.mac, at))
+        changed = _Claim(mac, claim.first, at, claim.mac, at, announced and not flips)
+        self._claims.put((interface, address), changed)
 
     def _many(self, interface: str, address: bytes, mac: bytes, at: float, outer: bytes) -> None:
         """Tell if one MAC claims a gateway's address, and another's."""
@@ -153,7 +176,8 @@ class Neighbours:
         others = [a for a in recent if a not in gateways]
         theirs = [a for a in recent if a in gateways]
         # A router with an address of its own beside the gateway's has had both from the beginning;
-        # a poisoner takes over addresses that another MAC had. Who takes his own back is none.
+        # a poisoner takes over addresses that another MAC had. Who takes his own back is none, nor
+        # is one that takes over for a dead one and says so to all: the dead do not contradict.
         taken = [a for a in recent if self._took(interface, a, mac, at)]
         if theirs and others and taken:
             self._events.tell(
@@ -174,6 +198,7 @@ class Neighbours:
         return (
             claim is not None
             and claim.before != b""
+            and not claim.announced
             and claim.first != mac
             and at - claim.changed < _TAKEN_SECONDS
         )

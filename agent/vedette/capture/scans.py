@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from vedette.capture.bounded import Bounded
 from vedette.capture.events import Events
+from vedette.capture.syns import Row
 from vedette.thresholds import Thresholds
 
 _SOURCES_KEPT = 2048
@@ -18,6 +19,7 @@ _TARGETS_KEPT = 256
 _FAST_SECONDS, _SLOW_SECONDS = 60.0, 3600.0
 _GOES_ON_RATIO = 0.1  # of begun connections; below it nobody goes on with them
 _ANSWERED_RATIO = 0.5
+_ACCEPTED_RATIO = 0.5
 
 Pair = tuple[bytes, str, int]
 
@@ -48,7 +50,7 @@ class _Tries:
 
 
 class _Target:
-    """Connections begun to one port in this window, and those that carried something."""
+    """Connections begun to one port in this window that were looked at, and that spoke."""
 
     __slots__ = ("begun", "first", "last", "sources", "spoke")
 
@@ -124,8 +126,12 @@ class Scans:
             answered=tries.answered, seconds=round(at - tries.since, 3),
         )  # fmt: skip
 
-    def window(self, syns: Sequence[tuple[bytes, int, int, int]], at: float) -> None:
-        """Judge a window by all its packets: (source, SYNs, destinations, (destination, port))."""
+    def window(self, syns: Sequence[Row], at: float, begun: int, accepted: int | None) -> None:
+        """Judge a window by all its packets: (source, SYNs, destinations, (destination, port)).
+
+        begun: SYNs of others to this host, looked at or not. accepted: connections that it has
+        accepted meanwhile, None if that is not known.
+        """
         limits = self._thresholds
         for source, sent, hosts, pairs in syns:
             tries = self._fast.get(source)
@@ -137,13 +143,20 @@ class Scans:
                     shape="horizontal" if hosts > 10 else "vertical",  # noqa: PLR2004 - as above
                     ports=pairs, hosts=hosts, syns=sent,
                 )  # fmt: skip
+        own = self._own()
+        looked_at = sum(target.begun for (to, _), target in self._targets.items() if to in own)
         for (destination, port), target in self._targets.items():
-            seconds = max(1.0, target.last - target.first)
-            rate = target.begun / seconds
+            number = target.begun
+            if destination in own:
+                # What is said in protocols that are not looked into is accepted all the same.
+                if accepted is not None and accepted >= begun * _ACCEPTED_RATIO:
+                    continue
+                number = max(number, number * begun // looked_at)
+            rate = number / max(1.0, target.last - target.first)
             if rate >= limits.syn_flood_per_second and target.spoke < target.begun * _GOES_ON_RATIO:
                 self._events.tell(
                     "syn_flood", f"{ip_address(destination)} tcp/{port}", at,
-                    per_second=round(rate), begun=target.begun, went_on=target.spoke,
+                    per_second=round(rate), begun=number, went_on=target.spoke,
                     sources=len(target.sources),
                 )  # fmt: skip
         self._targets.clear()

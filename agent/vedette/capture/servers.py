@@ -37,6 +37,9 @@ class Servers:
         """Hear a DHCP server's answer."""
         if len(message.server) != 4:  # noqa: PLR2004 - it does not say who it is
             return
+        # One that offers no address names only where to boot from (PXE): it is no DHCP server.
+        if message.kind == dhcp.OFFER and not any(message.address):
+            return
         allowed = _of_version(self._thresholds.dhcp_servers, 4)
         evidence = {"offers": _text(message.address)}
         if self._may("rogue_dhcp", interface, message.server, allowed, at, "dhcp", evidence):

@@ -36,6 +36,7 @@ class Window:
         self._protocols: dict[tuple[str, str], Count] = defaultdict(_zero)
         self._services: dict[tuple[str, int, str], Count] = defaultdict(_zero)
         self._syns = Syns(_SENDERS_KEPT, _TRIES_KEPT)
+        self.begun = 0  # SYNs of others to this host
         self._neighbours: dict[bytes, bytes] = {}
 
     def add(self, interface: str, packet: Packet, size: int) -> None:
@@ -66,6 +67,7 @@ class Window:
 
     def count_syn(self, source: bytes, destination: bytes, port: int, number: int) -> None:
         """Count SYNs to this host, one of which was looked at."""
+        self.begun += number if source not in self.own else 0
         self._syns.add(source, destination, port, number)
 
     def add_neighbour(self, sender: bytes, mac: bytes) -> None:

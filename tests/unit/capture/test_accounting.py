@@ -151,6 +151,19 @@ def test_a_flood_of_syns_costs_bounded_memory(senders: int) -> None:
         assert syns == [(b"\x0a\0\0\0", 100_000, 1, 1)]
 
 
+def test_a_scan_amid_a_flood_is_counted() -> None:
+    """Senders of whom one SYN is all that ever comes take no place of others."""
+    own, scanner = HOSTS4[:2]
+    seen = window()
+    for number in range(100_000):
+        seen.count_syn(number.to_bytes(4, "big"), own, 443, 1)
+        if number % 500 == 0:
+            seen.count_syn(scanner, own, 1 + number // 500, 1)
+
+    assert seen.syns()[0] == (scanner, 200, 1, 200)
+    assert seen.begun == 100_200
+
+
 def test_an_interface_that_is_gone_still_has_a_name() -> None:
     """Packets may lie in the ring when their interface vanishes."""
     seen, counter = window(), Counter()

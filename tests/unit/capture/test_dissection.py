@@ -1,7 +1,7 @@
 """capture/dissection.py: each event fires on the real thing, and is silent on ordinary traffic."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,8 +29,9 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 
 from tests.captures.make import HELLO
-from vedette.capture import dhcp6, icmp, passive_os
+from vedette.capture import dhcp6, icmp, offline, passive_os, pcap
 from vedette.capture.dissection import Dissection
+from vedette.capture.syns import Row
 from vedette.thresholds import EVENTS, Thresholds
 
 OWN, PEER, GATEWAY, OTHER = "192.0.2.10", "192.0.2.66", "192.0.2.1", "192.0.2.50"
@@ -43,11 +44,11 @@ START = 1_700_000_000.0
 class Host:
     """A dissection on a host with two ports, and what it has told."""
 
-    def __init__(self, **thresholds: Any) -> None:
+    def __init__(self, *, ports: dict[str, list[int]] | None = None, **thresholds: Any) -> None:
         self.dissection = Dissection(
             Thresholds(**thresholds),
             lambda: frozenset({ip_address(OWN).packed}),
-            lambda: {"tcp": [22, 443], "udp": [53]},
+            lambda: ports or {"tcp": [22, 443], "udp": [53]},
             gateways=lambda: [ip_address(GATEWAY).packed],
             macs=lambda: [bytes.fromhex(OWN_MAC.replace(":", ""))],
         )
@@ -60,8 +61,8 @@ class Host:
             self.at += apart
         return self
 
-    def events(self, syns: list[tuple[bytes, int, int, int]] | None = None) -> dict[str, Any]:
-        told = self.dissection.window(syns or [])
+    def events(self, syns: Sequence[Row] = (), **counted: int) -> dict[str, Any]:
+        told = self.dissection.window(syns, **counted)
         assert json.loads(json.dumps(told)) == told
         assert {kind for kind, *_ in told["events"]} <= set(EVENTS)
         return {f"{kind} {subject}": evidence for kind, subject, evidence, _ in told["events"]}
@@ -84,11 +85,13 @@ def connection(
         syn(source, to, port, sport),
         ip(to, source) / TCP(sport=port, dport=sport, flags="SA"),
     ]
+    numbers = {True: 1, False: 1}
     for by_server, payload in said:
-        if by_server:
-            packets.append(ip(to, source) / TCP(sport=port, dport=sport, flags="PA") / payload)
-        else:
-            packets.append(ip(source, to) / TCP(sport=sport, dport=port, flags="PA") / payload)
+        ports = (port, sport) if by_server else (sport, port)
+        ends = (to, source) if by_server else (source, to)
+        header = TCP(sport=ports[0], dport=ports[1], flags="PA", seq=numbers[by_server])
+        packets.append(ip(*ends) / header / payload)
+        numbers[by_server] += len(payload)
     return packets
 
 
@@ -134,72 +137,254 @@ def query(name: str, source: str = PEER) -> Any:
     return ip(source, OWN) / UDP(sport=5000, dport=53) / DNS(rd=1, qd=DNSQR(qname=name))
 
 
-ORDINARY: dict[str, list[Any]] = {
-    "browsing: 150 connections to 150 servers, all answered": [
+def announcement(address: str, mac: str) -> Any:
+    """Return gratuitous ARP: the address asks for itself."""
+    return arp(address, mac, address)
+
+
+def boots_from(server: str) -> Any:
+    """Return a boot server's offer beside the DHCP server's (PXE): it gives no address."""
+    options = [
+        ("message-type", "offer"),
+        ("server_id", server),
+        ("vendor_class_id", b"PXEClient"),
+        "end",
+    ]
+    return (
+        ip(server, "255.255.255.255") / UDP(sport=67, dport=68)
+        / BOOTP(op=2, yiaddr="0.0.0.0", siaddr=server) / DHCP(options=options)
+    )  # fmt: skip
+
+
+def nibbles(number: int) -> str:
+    """Return an IPv6 address as it stands in a name."""
+    return ".".join(f"{0x20010DB8 << 96 | number:032x}"[::-1])
+
+
+def many(number: int, port: int, *said: tuple[bool, bytes], clients: int = 250) -> list[Any]:
+    """Return so many connections of others to a port of this host."""
+    return [
         packet
-        for number in range(150)
-        for packet in connection(OWN, f"198.51.100.{number % 250 + 1}", 443, (False, HELLO), sport=20_000 + number)
-    ],
-    "a monitor that opens 200 connections to two ports": [
-        packet
-        for number in range(200)
-        for packet in connection(PEER, OWN, (22, 443)[number % 2], (True, b"SSH-2.0-x\r\n") if number % 2 == 0 else (False, HELLO), sport=20_000 + number)
-    ],
-    "a busy server: 600 connections in a second": [
-        packet
-        for number in range(600)
-        for packet in connection(f"198.51.100.{number % 250 + 1}", OWN, 443, (False, HELLO), sport=2_000 + number)
-    ],
-    "a client that tries a closed port again and again": [syn(PEER, OWN, 8080, 20_000 + n) for n in range(90)],
-    "traceroute": [ip(PEER, OWN) / UDP(sport=60_000, dport=33_434 + n) / b"12345678" for n in range(30 * 3)],
-    "names of a CDN, and of blocklists": [
-        *(query(f"e{n}.dscb.akamaiedge.net") for n in range(150)),
-        *(query(f"{n % 250}.2.0.192.zen.spamhaus.org") for n in range(150)),
-    ],
-    "gratuitous ARP at boot, probes, and answers": [
-        *(arp("0.0.0.0", PEER_MAC, PEER) for _ in range(3)), arp(PEER, PEER_MAC, PEER),
-        arp(GATEWAY, GATEWAY_MAC, OTHER), arp(OTHER, OTHER_MAC, GATEWAY, reply=True),
-        arp("0.0.0.0", OTHER_MAC, PEER), arp("0.0.0.0", PEER_MAC, OTHER),
-    ],
-    "a router that asks for its whole network": [arp(GATEWAY, GATEWAY_MAC, f"192.0.2.{n}") for n in range(200)],
-    "another network card takes over an address, and keeps it": [
-        arp(OTHER, OTHER_MAC, GATEWAY), arp(OTHER, "02:00:00:00:00:51", GATEWAY),
-        arp(OTHER, "02:00:00:00:00:51", GATEWAY),
-    ],
-    "two routers that share an address by VRRP": [
-        packet
-        for _ in range(5)
-        for packet in (arp(GATEWAY, "00:00:5e:00:01:07", OTHER), arp(GATEWAY, "00:00:0c:07:ac:01", OTHER))
-    ],
-    "the gateway takes its address back from a poisoner": [
-        arp(GATEWAY, PEER_MAC, OTHER), arp("192.0.2.2", GATEWAY_MAC, OTHER),
-    ],
-    "a router of another network, which is no default one": [
-        router("fe80::1", GATEWAY_MAC), router("fe80::2", OTHER_MAC, 0), router("fe80::1", GATEWAY_MAC),
-    ],
-    "late answers of a resolver, refused; and a traceroute's datagrams": [
-        *(refusal(PEER, 40_000 + n, 53) for n in range(90)),
-        *(refusal(OTHER, 33_434 + n) for n in range(90)),
-    ],
-    "DHCPv6 renewals": [advertised6("fe80::1", GATEWAY_MAC)] * 3,
-    "DHCP renewals": [dhcp(GATEWAY, kind) for kind in ("offer", "ack", "ack")],
-    "what is said in TLS, and FTP as nobody": [
-        *connection(PEER, OWN, 443, (False, HELLO), (False, b"\x17\3\3\0\x05PASS ")),
-        *connection(OWN, OTHER, 21, (True, b"220 FTP\r\n"), (False, b"USER anonymous\r\n"), (False, b"PASS me@\r\n")),
-    ],
-    "plain HTTP at TLS' port is told its mistake": connection(
-        PEER, OWN, 443, (False, b"GET / HTTP/1.1\r\n\r\n"), (True, b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    ),
-    "a stranger says SSH to a port that speaks TLS": connection(
-        PEER, OWN, 443, (False, b"SSH-2.0-scanner\r\n"), (True, b"\x15\x03\x01\x00\x02\x02\x46")
-    ),
+        for n in range(number)
+        for packet in connection(f"198.51.100.{n % clients + 1}", OWN, port, *said, sport=2_000 + n)
+    ]
+
+
+# MySQL's greeting: the server speaks first, and the client's answer begins with nothing known.
+GREETING = b"\x4a\0\0\0\x0a8.0.36\0" + bytes(65)
+PAGE = (False, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), (True, b"HTTP/1.1 200 OK\r\n\r\n")
+SSH = (True, b"SSH-2.0-x\r\n"), (False, b"SSH-2.0-y\r\n")
+
+# By the event that each might be taken for.
+ORDINARY: dict[str, dict[str, list[Any]]] = {
+    "port_scan": {
+        "browsing: 150 connections to 150 servers, all answered": [
+            packet
+            for number in range(150)
+            for packet in connection(OWN, f"198.51.100.{number + 1}", 443, (False, HELLO), sport=20_000 + number)
+        ],
+        "somebody else's browsing: 200 servers, three of them dead": [
+            packet
+            for number in range(200)
+            for packet in connection(OTHER, f"198.51.100.{number + 1}", 443, (False, HELLO), sport=20_000 + number)[: 1 if number % 70 == 0 else 3]
+        ],
+        "a build server that opens 500 connections to 20 ports, each of which answers": [
+            packet for number in range(500)
+            for packet in connection(PEER, OTHER, 3000 + number % 20, *PAGE, sport=20_000 + number)
+        ],
+        "a monitor that opens 200 connections to two ports": [
+            packet
+            for number in range(200)
+            for packet in connection(PEER, OWN, (22, 443)[number % 2], SSH[0] if number % 2 == 0 else (False, HELLO), sport=20_000 + number)
+        ],
+        "a monitor that asks for 40 ports of a host that is down, again and again": [
+            syn(PEER, OTHER, 1000 + n % 40, 20_000 + n) for n in range(400)
+        ],
+        "a client that tries a closed port again and again": [syn(PEER, OWN, 8080, 20_000 + n) for n in range(90)],
+        "traceroute": [ip(PEER, OWN) / UDP(sport=60_000, dport=33_434 + n) / b"12345678" for n in range(30 * 3)],
+        "late answers of a resolver, refused; and a traceroute's datagrams": [
+            *(refusal(PEER, 40_000 + n, 53) for n in range(90)),
+            *(refusal(OTHER, 33_434 + n) for n in range(90)),
+        ],
+        "a router that asks for its whole network": [arp(GATEWAY, GATEWAY_MAC, f"192.0.2.{n}") for n in range(200)],
+    },
+    "syn_flood": {
+        "a busy server: 600 connections in a second": many(600, 443, (False, HELLO)),
+        "a busy database, which speaks first": many(600, 3306, (True, GREETING)),
+        "a backup: one client, 300 connections at once": many(300, 22, *SSH, clients=1),
+    },
+    "address_conflict": {
+        "gratuitous ARP at boot, probes, and answers": [
+            *(arp("0.0.0.0", PEER_MAC, PEER) for _ in range(3)), arp(PEER, PEER_MAC, PEER),
+            arp(GATEWAY, GATEWAY_MAC, OTHER), arp(OTHER, OTHER_MAC, GATEWAY, reply=True),
+            arp("0.0.0.0", OTHER_MAC, PEER), arp("0.0.0.0", PEER_MAC, OTHER),
+        ],
+        "another network card takes over an address, and keeps it": [
+            arp(OTHER, OTHER_MAC, GATEWAY), arp(OTHER, "02:00:00:00:00:51", GATEWAY),
+            arp(OTHER, "02:00:00:00:00:51", GATEWAY),
+        ],
+        "a service's address goes over to the other one of a pair": [
+            arp(PEER, PEER_MAC, GATEWAY), arp(OTHER, OTHER_MAC, GATEWAY), announcement("192.0.2.5", OTHER_MAC),
+            *(announcement("192.0.2.5", PEER_MAC) for _ in range(5)), arp("192.0.2.5", PEER_MAC, GATEWAY),
+        ],
+    },
+    "arp_spoofing": {
+        "the gateway takes its address back from a poisoner": [
+            arp(GATEWAY, PEER_MAC, OTHER), arp("192.0.2.2", GATEWAY_MAC, OTHER),
+        ],
+        "a router that answers to two addresses": [
+            arp(GATEWAY, GATEWAY_MAC, OTHER), arp("192.0.2.2", GATEWAY_MAC, OTHER), announcement(GATEWAY, GATEWAY_MAC),
+        ],
+    },
+    "gateway_changed": {
+        "two routers that share an address by VRRP": [
+            packet
+            for _ in range(5)
+            for packet in (arp(GATEWAY, "00:00:5e:00:01:07", OTHER), arp(GATEWAY, "00:00:0c:07:ac:01", OTHER))
+        ],
+    },
+    "rogue_dhcp": {
+        "DHCP renewals": [dhcp(GATEWAY, kind) for kind in ("offer", "ack", "ack")],
+        "DHCP through a relay, by the same server": [
+            dhcp(GATEWAY, "ack"),
+            ip(OTHER, PEER) / UDP(sport=67, dport=68) / dhcp(GATEWAY, "ack")[BOOTP],
+        ],
+        "a boot server beside the DHCP server": [boots_from(OTHER), dhcp(GATEWAY, "offer"), boots_from(OTHER)],
+        "DHCPv6 renewals": [advertised6("fe80::1", GATEWAY_MAC)] * 3,
+    },
+    "rogue_router": {
+        "a router of another network, which is no default one": [
+            router("fe80::1", GATEWAY_MAC), router("fe80::2", OTHER_MAC, 0), router("fe80::1", GATEWAY_MAC),
+        ],
+    },
+    "dns_tunnelling": {
+        "names of a CDN, and of blocklists": [
+            *(query(f"e{n}.dscb.akamaiedge.net") for n in range(150)),
+            *(query(f"{n % 250}.2.0.192.zen.spamhaus.org") for n in range(150)),
+        ],
+        "a mail server: keys, policies, where from, and blocklists of IPv6 addresses": [
+            *(query(f"selector-2026-{n}._domainkey.customer{n}.example") for n in range(150)),
+            *(query(f"_dmarc.a-rather-long-name-of-a-sender-number-{n}.example") for n in range(150)),
+            *(query(f"{nibbles(n)}.ip6.arpa") for n in range(150)),
+            *(query(f"{nibbles(n)}.dnsbl.example.org") for n in range(150)),
+        ],
+        "hashes that are looked up in a blocklist": [
+            query(f"{n:040x}.ebl.msbl.org") for n in range(150)
+        ],
+        "long names, the same few again and again": [
+            query(f"a-rather-long-name-of-something-in-the-cloud-{n % 30}.region.example.net") for n in range(900)
+        ],
+    },
+    "cleartext_credentials": {
+        "what is said in TLS, and FTP as nobody": [
+            *connection(PEER, OWN, 443, (False, HELLO), (False, b"\x17\3\3\0\x05PASS ")),
+            *connection(OWN, OTHER, 21, (True, b"220 FTP\r\n"), (False, b"USER anonymous\r\n"), (False, b"PASS me@\r\n")),
+        ],
+        "a token, a digest, and a page about passwords": connection(
+            OWN, OTHER, 80, (False, b"GET /a HTTP/1.1\r\nAuthorization: Bearer abcdef\r\n\r\n"),
+            (True, b"HTTP/1.1 200 OK\r\n\r\n<label>Password: </label>"),
+            (False, b'GET /b HTTP/1.1\r\nAuthorization: Digest username="me"\r\n\r\n'),
+        ),
+        "mail by STARTTLS, and a directory that is asked anonymously": [
+            *connection(
+                OWN, OTHER, 587, (True, b"220 mail ESMTP\r\n"), (False, b"EHLO me\r\n"),
+                (True, b"250-AUTH PLAIN LOGIN\r\n250 STARTTLS\r\n"), (False, b"STARTTLS\r\n"), (True, b"220 go\r\n"), (False, HELLO),
+            ),
+            *connection(OWN, OTHER, 389, (False, bytes.fromhex("300c020101600702010304008000")), sport=40_001),
+        ],
+        "a password for a service on this host itself": connection(
+            OWN, OWN, 6379, (False, b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n")
+        ),
+    },
+    "protocol_mismatch": {
+        "plain HTTP at TLS' port is told its mistake": connection(
+            PEER, OWN, 443, (False, b"GET / HTTP/1.1\r\n\r\n"), (True, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        ),
+        "a stranger says SSH to a port that speaks TLS": connection(
+            PEER, OWN, 443, (False, b"SSH-2.0-scanner\r\n"), (True, b"\x15\x03\x01\x00\x02\x02\x46")
+        ),
+        "a download whose pieces begin with what looks like other protocols": connection(
+            PEER, OWN, 443, (False, HELLO), (True, HELLO), (True, b"SSH-2.0-x\r\n"), (True, b"\xff\xfb\x01"), (True, b"220 FTP\r\n"),
+        ),
+        "a download whose beginning was not seen": connection(
+            PEER, OWN, 22, (True, bytes(100)), (True, b"\xff\xfd\x18"), (True, HELLO), (True, b"HTTP/1.1 200 OK\r\n\r\n"),
+        )[3:],
+        "SSH through a web proxy": connection(
+            PEER, OWN, 8080, (False, b"CONNECT git.example.org:22 HTTP/1.1\r\n\r\n"), (True, b"HTTP/1.1 200 Connection established\r\n\r\n"), *SSH,
+        ),
+        "mail that goes on in TLS": connection(
+            PEER, OWN, 25, (True, b"220 mail ESMTP\r\n"), (False, b"STARTTLS\r\n"), (True, b"220 go\r\n"), (False, HELLO), (True, HELLO),
+        ),
+        "a client that has a server's port": connection(OWN, OTHER, 2049, (True, HELLO), sport=993),
+    },
+    # Whether a card is new is the history's to say: tests/unit/test_sniffed.py, tests/live/test_events.py.
+    "new_neighbour": {"everybody who is there already": [arp(PEER, PEER_MAC, GATEWAY), arp(OTHER, OTHER_MAC, GATEWAY)]},
 }  # fmt: skip
+SCENES = [(event, name) for event, scenes in ORDINARY.items() for name in scenes]
+# The host's ports that are open, besides those of every test.
+OPEN = {"tcp": [21, 22, 25, 443, 3306, 6379, 8080], "udp": [53]}
+# Whose host it is, what the gateway is, and whether a connection's beginning is there.
+UNKNOWN_TO_A_FILE = {
+    "a router that asks for its whole network",
+    "a password for a service on this host itself",
+    "a download whose beginning was not seen",
+}
 
 
-@pytest.mark.parametrize("packets", ORDINARY.values(), ids=ORDINARY.keys())
-def test_ordinary_traffic_is_no_event(packets: list[Any]) -> None:
-    """An alarm that cries at each backup is switched off."""
-    assert Host().hears(packets, 0.001).events() == {}
+@pytest.mark.parametrize(("event", "name"), SCENES, ids=[name for _, name in SCENES])
+def test_ordinary_traffic_is_no_event(event: str, name: str) -> None:
+    """An alarm that cries at each backup is switched off: on a host, and in a capture file."""
+    frames = [bytes(packet) for packet in ORDINARY[event][name]]
+
+    assert Host(ports=OPEN).hears(frames, 0.001).events() == {}
+    if name not in UNKNOWN_TO_A_FILE:
+        assert captured(frames) == {}
+
+
+def test_there_is_ordinary_traffic_for_each_event() -> None:
+    assert ORDINARY.keys() == set(EVENTS)
+
+
+def captured(frames: Sequence[bytes]) -> dict[str, Any]:
+    """Return {"kind subject": evidence} of what a file of these frames tells."""
+    reading = offline.Reading(Thresholds())
+    for number, frame in enumerate(frames):
+        reading.frame(pcap.Frame("", 1, frame, len(frame), START + number / 1000))
+    told = reading.as_json(0, "")["events"]
+    return {f"{row['event']} {row['subject']}": row["evidence"] for row in told}
+
+
+def test_a_fail_over_of_the_gateway_is_told_as_that_and_a_contradiction_as_spoofing() -> None:
+    """The dead do not contradict who takes over and says so to all (keepalived without a MAC of its own)."""
+    host = Host().hears([
+        arp(GATEWAY, GATEWAY_MAC, OTHER), arp(PEER, PEER_MAC, OTHER),
+        *(announcement(GATEWAY, PEER_MAC) for _ in range(5)), arp(PEER, PEER_MAC, OTHER),
+    ])  # fmt: skip
+    assert list(host.events()) == [f"gateway_changed {GATEWAY}"]
+
+    host.hears([arp(GATEWAY, GATEWAY_MAC, OTHER), announcement(GATEWAY, PEER_MAC)])
+
+    assert f"arp_spoofing {PEER_MAC}" in host.events()
+
+
+def test_a_flood_is_judged_by_all_syns_and_by_what_is_accepted() -> None:
+    """Of which few were looked at; what this host accepts is no flood, whatever is spoken."""
+    few = [syn(f"203.0.113.{n % 250}", OWN, 443, n) for n in range(100)]
+
+    told = Host().hears(few, 0.01).events(begun=90_000, accepted=3)
+    assert told[f"syn_flood {OWN} tcp/443"]["begun"] == 90_000
+    assert Host().hears(few, 0.01).events(begun=90_000, accepted=80_000) == {}
+    assert Host().hears(few, 0.01).events(begun=100, accepted=3) == {}
+
+
+def test_many_events_of_one_kind_hide_none_of_another() -> None:
+    """A thousand poisoned addresses, and one scan."""
+    storm = [arp(OWN, f"02:00:00:01:{n >> 8:02x}:{n & 255:02x}", GATEWAY) for n in range(10)]
+    host = Host(cooldown_seconds=0.001).hears(storm * 100)
+
+    told = host.hears([syn(PEER, OWN, port) for port in range(1, 130)]).events()
+
+    assert f"port_scan {PEER}" in told
 
 
 ATTACKS: dict[str, tuple[list[Any], str, dict[str, Any]]] = {
@@ -385,7 +570,11 @@ def test_the_order_of_options_tells_the_family(
     ttl: int, options: list[Any], expected: tuple[str, str] | None
 ) -> None:
     """Each stack writes them in its own order; nmap's own SYN says nothing."""
-    packet = Ether() / IP(src=PEER, dst=OWN, ttl=ttl) / TCP(flags="S", window=1024, options=options)
+    packet = (
+        Ether(src=PEER_MAC, dst=OWN_MAC)
+        / IP(src=PEER, dst=OWN, ttl=ttl)
+        / TCP(flags="S", window=1024, options=options)
+    )
 
     systems = Host().hears([packet]).dissection.window([])["systems"]
 
@@ -475,7 +664,7 @@ def test_names_are_counted_by_window() -> None:
     assert [host.dissection.window([])["names"] for _ in range(2)] == [2, 0]
 
 
-SEEDS = [bytes(p) for packets in ORDINARY.values() for p in packets[:3]] + [
+SEEDS = [bytes(p) for event, name in SCENES for p in ORDINARY[event][name][:3]] + [
     bytes(p) for packets, _, _ in ATTACKS.values() for p in packets[:3]
 ]
 

@@ -24,6 +24,11 @@ _IRC = re.compile(
     rb"(:[^ ]+ )?(NICK|PRIVMSG|JOIN|NOTICE (AUTH|\*)|CAP (LS|REQ)|\d{3} [^ ]+ :)"
     rb"|USER [^ ]+ [^ ]+ [^ ]+ :|PASS [^ \r\n]+\r?\nNICK "
 )
+# Telnet's commands (RFC 854), and what may follow them: text, or more commands.
+_TELNET = re.compile(
+    rb"(\xff[\xfb-\xfe].|\xff\xfa[^\xff]{0,64}(\xff\xf0|$))+(?P<rest>.{0,16})", re.DOTALL
+)
+_TELNET_TEXT = bytes((0, 255, 0x1B, *range(7, 14), *range(0x20, 0x7F)))
 _GIT = re.compile(rb"[0-9a-f]{4}git-(upload|receive)-pack /")
 _REDIS = re.compile(rb"\*\d{1,6}\r\n\$\d{1,9}\r\n|PING\r\n|\+PONG\r\n|-NOAUTH |-ERR ")
 _SMTP_COMMAND = re.compile(rb"(EHLO|HELO|LHLO|MAIL FROM:|RCPT TO:|STARTTLS)", re.IGNORECASE)
@@ -101,7 +106,8 @@ def _binary(p: bytes, ports: frozenset[int]) -> str:
             return "s7" if p[7:8] in (b"\x32", b"\x72") else "mms"
     if size >= 19 and p[:16] == b"\xff" * 16 and 1 <= p[18] <= 5:
         return "bgp"
-    if size >= 3 and p[0] == 0xFF and 0xFA <= p[1] <= 0xFE:
+    # Two bytes of chance may be a command, amid what is encrypted: text does not follow.
+    if (commands := _TELNET.match(p)) and not commands["rest"].translate(None, _TELNET_TEXT):
         return "telnet"
     if size >= 16 and p[0] == 5 and p[1] <= 1 and p[2] <= 20 and p[3] < 0x80:
         order = "little" if p[4] & 0xF0 == 0x10 else "big"
