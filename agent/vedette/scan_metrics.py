@@ -116,12 +116,12 @@ def _host_families(scan: Scan) -> Iterable[Metric]:
         " from when it was first seen); no series: nothing has a deadline.",
         "address",
     )
-    for address in scan.addresses:
-        here = [port for port in scan.ports if port.address == address]
+    for address, here in scan.by_address().items():
         if address.is_loopback and not here:  # what listens everywhere is told of the others
             continue
-        for transport in ("tcp", *(["udp"] if any(p.transport == "udp" for p in here) else [])):
-            count.add_metric([str(address), transport], len(scan.open_ports(address, transport)))
+        transports = Counter(port.transport for port in here)
+        for transport in ("tcp", *(["udp"] if transports["udp"] else [])):
+            count.add_metric([str(address), transport], transports[transport])
         if address in scan.missing:
             unexpected.add_metric([str(address)], sum(p.expected is False for p in here))
             missing.add_metric([str(address)], len(scan.missing[address]))
@@ -171,7 +171,8 @@ def _port_families(scan: Scan) -> Iterable[Metric]:
         "severity",
     )
     worst: dict[Address, list[tuple[float, list[str]]]] = {}
-    for port in scan.ports:
+    # The riskiest first: of too many ports, these are the series that stay.
+    for port in sorted(scan.ports, key=lambda port: -port.risk["score"]):
         labels = [str(port.address), port.transport, str(port.number)]
         s = port.service
         info.add_metric([*labels, s.name, s.product, s.version], {})

@@ -118,6 +118,13 @@ class Scan:
     findings_since: Mapping[str, float] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
 
+    def by_address(self) -> dict[Address, list[Port]]:
+        """Return {host that is up: its open ports, sorted}, the hosts sorted."""
+        found: dict[Address, list[Port]] = {address: [] for address in self.addresses}
+        for port in self.ports:
+            found[port.address].append(port)
+        return found
+
     def open_ports(self, address: Address, transport: str = "tcp") -> tuple[int, ...]:
         """The numbers of the open ports there, sorted."""
         return tuple(

@@ -48,7 +48,7 @@ class _Shown:
 
 @dataclass(slots=True)
 class _Part:
-    """One job's families, `allowed` series of them at most."""
+    """One job's families, `allowed` series of each at most."""
 
     families: tuple[Metric, ...]
     allowed: int
@@ -100,21 +100,20 @@ class Exposition:
             for name in records:
                 self.dropped.setdefault(name, 0)
             if own:
-                self._own = self._cut(
-                    tuple(self._own_families(records, self.dropped)), self._max_series, self._own
-                )
+                families = tuple(self._own_families(records, self.dropped))
+                allowed = level_of(map(_size, families), self._max_series)
+                self._own = self._cut(families, allowed, self._own)
             for gone in set(self._parts) - set(records):
                 del self._parts[gone]
-            left = self._max_series - self._own.series
-            # The smallest first: what is too much is taken from the largest.
-            for name in sorted(records, key=lambda n: (_series(records[n].families), n)):
-                families = records[name].families
-                allowed = min(left, _series(families))
+            sizes = [_size(family) for record in records.values() for family in record.families]
+            allowed = level_of(sizes, self._max_series - self._own.series)
+            for name, record in records.items():
                 old = self._parts.get(name)
-                if old is None or old.families is not families or old.allowed != allowed:
-                    self._parts[name] = self._cut(families, allowed, old)
-                    self.dropped[name] += _series(families) - self._parts[name].series
-                left -= self._parts[name].series
+                if old is None or old.families is not record.families or old.allowed != allowed:
+                    self._parts[name] = self._cut(record.families, allowed, old)
+                    self.dropped[name] += (
+                        sum(map(_size, record.families)) - self._parts[name].series
+                    )
             self._bodies.clear()
 
     def limit(self, max_series: int) -> None:
@@ -169,21 +168,35 @@ def negotiate(accept: str) -> str:
     return OPENMETRICS if content_type.startswith("application/openmetrics-text") else TEXT
 
 
-def _series(families: Iterable[Metric]) -> int:
-    return sum(len(family.samples) for family in families)
+def _size(family: Metric) -> int:
+    return len(family.samples)
+
+
+def level_of(sizes: Iterable[int], most: int) -> int:
+    """Return how many series each family may have for all of them to have `most` in sum.
+
+    Max-min fair: what is small stays whole, what is large is cut to the same size. So one number on
+    the host never goes for the sake of thousands on its ports.
+    """
+    left, rising = most, sorted(sizes)
+    for number, size in enumerate(rising):
+        share = left // (len(rising) - number)
+        if size > share:
+            return share
+        left -= size
+    return most
 
 
 def _cut(families: Iterable[Metric], allowed: int, before: Iterable[_Shown]) -> Iterator[_Shown]:
     """Yield the families with clean labels, without what does not fit or comes twice.
 
-    What has not changed since `before` is taken from there.
+    allowed: series of each. What has not changed since `before` is taken from there.
     """
     old = {one.given.name: one for one in before}
     for family in families:
         one = old.get(family.name)
         if one is None or not one.holds_for(family, allowed):
             one = _Shown(family, _clean(family, allowed), {})
-        allowed -= one.series
         if one.series:
             yield one
 

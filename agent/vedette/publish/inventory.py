@@ -147,8 +147,7 @@ def scan_as_json(scan: Scan | None) -> dict[str, Any]:
     if scan is None:
         return {"hosts": [], "ports": []}
     hosts = []
-    for address in scan.addresses:
-        here = [port for port in scan.ports if port.address == address]
+    for address, here in scan.by_address().items():
         risk = host_score([port.risk["score"] for port in here])
         hosts.append(
             {

@@ -8,12 +8,12 @@ import base64
 import gzip
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from prometheus_client.metrics_core import Metric
 
 from vedette import log
-from vedette.publish.exposition import TEXT, render
+from vedette.publish.exposition import TEXT, level_of, render
 from vedette.publish.options import Profile
 from vedette.publish.options import Push as Options
 from vedette.publish.pace import Pace
@@ -26,7 +26,7 @@ _GZIP_LEVEL = 6  # a body that is sent once: 10 % smaller than at level 1, for h
 # Of the process, not of the host: thirty series that every pusher would leave in the gateway.
 _NOISE = ("process_", "python_")
 
-# The profile `lean`, by importance: where the ceiling is reached, what comes later is left out.
+# The profile `lean`.
 LEAN = (
     "vedette_build_info",
     "vedette_job_last_success_timestamp_seconds",
@@ -62,7 +62,8 @@ LEAN = (
     "vedette_certificate_expiry_timestamp_seconds",
     "vedette_publish_last_success_timestamp_seconds",
 )
-_RANK = {name.removesuffix("_info"): number for number, name in enumerate(LEAN)}
+# The library takes the end off the name of an info metric, but not of a gauge that is one.
+_LEAN = frozenset(name.removesuffix("_info") for name in LEAN)
 
 # What a path can hold as it is; everything else goes in Base64, as does "..", which is a direction.
 _PLAIN = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]+")
@@ -85,26 +86,18 @@ def select(families: Iterable[Metric], profile: Profile) -> tuple[tuple[Metric, 
     own = (family for family in families if not family.name.startswith(_NOISE))
     if profile == "full":
         return tuple(own), 0
-    ranks = [(rank, family) for family in own if (rank := _rank(family)) is not None]
-    ranked = [family for _, family in sorted(ranks, key=lambda pair: pair[0])]
-    kept = tuple(_first(ranked, LEAN_SERIES))
-    return kept, series(ranked) - series(kept)
+    wanted = [family for family in own if family.name.removesuffix("_info") in _LEAN]
+    level = level_of((len(family.samples) for family in wanted), LEAN_SERIES)
+    kept = tuple(_first(family, level) for family in wanted)
+    return kept, series(wanted) - series(kept)
 
 
-def _rank(family: Metric) -> int | None:
-    # The library takes the end off the name of an info metric, but not of a gauge that is one.
-    return _RANK.get(family.name.removesuffix("_info"))
-
-
-def _first(families: Iterable[Metric], left: int) -> Iterator[Metric]:
-    for family in families:
-        if len(family.samples) <= left:
-            yield family
-        elif left > 0:
-            shown = Metric(family.name, family.documentation, family.type, family.unit)
-            shown.samples = family.samples[:left]
-            yield shown
-        left = max(0, left - len(family.samples))
+def _first(family: Metric, most: int) -> Metric:
+    if len(family.samples) <= most:
+        return family
+    shown = Metric(family.name, family.documentation, family.type, family.unit)
+    shown.samples = family.samples[:most]
+    return shown
 
 
 def series(families: Iterable[Metric]) -> int:

@@ -16,7 +16,7 @@ from tests.unit.snapshots import FINGERPRINT, HOSTILE, SCAN, SNIFF, STATS
 from vedette import scan_metrics
 from vedette.job import clean
 from vedette.jobs import fingerprint, sniff, stats
-from vedette.publish.exposition import OPENMETRICS, TEXT, Exposition, negotiate
+from vedette.publish.exposition import OPENMETRICS, TEXT, Exposition, level_of, negotiate
 from vedette.store import Record
 
 
@@ -61,19 +61,34 @@ def test_what_is_the_same_after_cleaning_comes_once() -> None:
     ]
 
 
-def test_the_largest_job_pays_for_the_ceiling() -> None:
-    """A flood of peers must not cost the risk scores."""
-    small = record_of("small", [gauge("vedette_small", "a", "b")])
-    large = record_of("large", [gauge("vedette_large", *map(str, range(10)))])
-    exposition = exposition_of({"large": large, "small": small}, max_series=5)
+def test_the_largest_families_pay_for_the_ceiling() -> None:
+    """Thousands of open ports on a host of many interfaces must not cost its risk and its load."""
+    ports = map(str, range(5000))
+    scan = record_of("scan", [gauge("vedette_host", "a"), gauge("vedette_port", *ports)])
+    stats = record_of(
+        "stats", [gauge("vedette_if", *map(str, range(9))), gauge("vedette_load", "")]
+    )
+    exposition = exposition_of({"scan": scan, "stats": stats}, max_series=10)
 
     assert series(text(exposition)) == [
-        *(f'vedette_large{{value="{n}"}} 1.0' for n in range(3)),
-        'vedette_small{value="a"} 1.0',
-        'vedette_small{value="b"} 1.0',
+        'vedette_host{value="a"} 1.0',
+        *(f'vedette_port{{value="{n}"}} 1.0' for n in range(4)),
+        *(f'vedette_if{{value="{n}"}} 1.0' for n in range(4)),
+        'vedette_load{value=""} 1.0',
     ]
-    assert exposition.dropped == {"large": 7, "small": 0}
-    assert exposition.series() == 5
+    assert exposition.dropped == {"scan": 4996, "stats": 5}
+    assert exposition.series() == 10
+
+
+@given(st.lists(st.integers(0, 300)), st.integers(0, 500))
+def test_the_ceiling_is_shared_out_fairly(sizes: list[int], most: int) -> None:
+    """All of it is used, but for the remainder of the division among those that are cut."""
+    level = level_of(sizes, most)
+    shown = [min(size, level) for size in sizes]
+
+    assert sum(shown) <= most
+    cut = sum(size > level for size in sizes)
+    assert sum(shown) > most - cut if cut else shown == sizes
 
 
 def test_the_agents_own_metrics_go_first() -> None:
