@@ -187,6 +187,23 @@ def test_ordinary_traffic_is_no_event() -> None:
     assert metrics.value("vedette_capture_shed_frames_total") < 2000
 
 
+@beside
+def test_a_neighbours_system_is_told_by_its_syns() -> None:
+    """The fingerprint job takes it over at its next run, with how sure it is, and asks nobody."""
+    fingerprint = ("--fingerprint.enabled", "yes", "--fingerprint.interval-seconds", "60")
+    with watched("story-passive", *fingerprint) as there:
+        before_the_storm(there)
+        visits(there.peer, V4)
+        guessed = {"address": PEER_V4, "source": "passive", "family": "Linux"}
+        agent = there.agent
+        wait_for("the guess", lambda: agent.metrics().labels("vedette_os_info", **guessed), 75)
+        accuracy = agent.metrics().value("vedette_os_accuracy_ratio", address=PEER_V4)
+        asked = [line["argv"] for line in agent.events("nmap")]
+
+    assert 0 < accuracy <= 1
+    assert not any(PEER_V4 in argv for argv in asked)
+
+
 def visits(visitor: Namespace, address: str) -> None:
     """Use the services there: pages, downloads over TLS, SSH, FTP as nobody."""
     for _ in range(150):
@@ -250,7 +267,9 @@ def test_ports_are_known_by_what_they_say_and_idle_once_nobody_comes() -> None:
         wait_for("an idle port", lambda: {21, 2222} <= idle(there) and visit(there), 40)
         wait_for("one that is used", lambda: 22 not in idle(there) or not visit(there), 40)
         page = there.agent.get("/").text
+        number = there.agent.metrics().value("vedette_idle_ports")
 
+    assert number >= 2
     assert {port: by_port.get(port) for port in SPOKEN} == {
         5001: ("ftp", "content"), 5002: ("telnet", "content"), 5003: ("mqtt", "content"),
         5004: ("mysql", "content"), 5005: ("ldap", "content"),

@@ -89,6 +89,7 @@ CONTRACT: dict[str, tuple[Type, frozenset[str]]] = {
     ),
     "vedette_peer_bytes": ("gauge", frozenset({"peer"})),
     "vedette_neighbours": ("gauge", _NONE),
+    "vedette_idle_ports": ("gauge", _NONE),
     "vedette_application_bytes_total": ("counter", frozenset({"app_protocol"})),
     "vedette_network_events_total": ("counter", frozenset({"event"})),
     "vedette_neighbour_info": ("gauge", frozenset({"address", "mac", "vendor"})),

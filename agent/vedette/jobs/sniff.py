@@ -212,6 +212,11 @@ def families(sniff: Sniff) -> Iterable[Metric]:
             for (transport, port, direction, name), count in sorted(sniff.services.items())
         },
     )
+    yield GaugeMetricFamily(
+        "vedette_idle_ports",
+        "Open ports of this host that nobody but this agent has used for 30 days.",
+        value=len(sniff.idle),
+    )
     yield _by(
         "peer",
         GaugeMetricFamily,
