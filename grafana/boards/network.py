@@ -192,6 +192,19 @@ WHO = (
         ),
         sort=("How often", True),
         height=8,
+        width=6,
+    ),
+    rows(
+        "Whose ports does nobody use?",
+        "Open ports that nobody but the agent itself has used for 30 days; the agent's page lists them.",
+        ("max by (instance) (vedette_idle_ports{instances}{fresh}) > 0",),
+        (
+            Column("instance", "Host", link=TO_HOST_OF_CELL),
+            Column("Value", "Ports", steps=ANY, width=90),
+        ),
+        sort=("Ports", True),
+        height=8,
+        width=6,
     ),
 )
 

@@ -113,6 +113,7 @@ def test_windows_as_metrics() -> None:
          'transport="tcp"} 4000.0'),
         ('vedette_service_bytes_total{app_protocol="ssh",direction="out",port="22",'
          'transport="tcp"} 40000.0'),
+        "vedette_idle_ports 0.0",
         'vedette_peer_bytes{peer="198.51.100.7"} 44000.0',
         'vedette_peer_bytes{peer="other"} 500.0',
         "vedette_neighbours 2.0",
