@@ -8,9 +8,13 @@ from vedette.edges.host import InterfaceAddress
 from vedette.option import setting
 
 # Made by container engines, hypervisors and VPN-less plumbing; wireguard and tun are real networks.
+# lxc: LXC's bridge, and Cilium's end of each pod; eni, gke, azv: those of Amazon, Google and Azure;
+# fwbr, fwln, fwpr: Proxmox' firewall.
 _VIRTUAL = re.compile(
-    r"docker\d|br-[0-9a-f]{12}$|veth|virbr|vnet\d|vmnet|vboxnet|lxcbr|lxdbr|cni|flannel|cali|cilium"
-    r"|podman|kube|nodelocaldns|dummy|ifb|vEthernet|ve-|vb-|tap\d|Hyper-V|VMware|VirtualBox",
+    r"docker\d|br-[0-9a-f]{12}$|veth|virbr|vnet\d|vmnet|vboxnet|lxc|lxdbr|incusbr|cni|flannel|cali"
+    r"|vxlan\.calico|cilium|eni[0-9a-f]{11}$|gke[0-9a-f]{11}$|azv[0-9a-f]{11}$|antrea-|genev_sys_"
+    r"|ovn-k8s-|ovs-system$|podman|nerdctl\d|kube|nodelocaldns|dummy|ifb|vEthernet|ve-|vb-|tap\d"
+    r"|fw(?:br|ln|pr)\d|Hyper-V|VMware|VirtualBox",
     re.IGNORECASE,
 )
 _LOOPBACK = re.compile(r"lo\d*$|Loopback", re.IGNORECASE)

@@ -21,10 +21,16 @@ REAL = (
     "eth0.100",
     "Ethernet",
     "Wi-Fi",
+    "vmbr0",
+    "eno1",
+    "vxlan100",
 )
 VIRTUAL = (
     "docker0", "docker1", "veth12ab34", "virbr0", "vnet3", "vmnet8", "vboxnet0", "lxcbr0", "lxdbr0",
     "cni0", "flannel.1", "cali123", "cilium_host", "podman0", "kube-ipvs0", "dummy0", "ifb0",
+    "lxc_health", "lxc0a1b2c3d4e5f", "eni0a1b2c3d4e5", "gke0a1b2c3d4e5", "azv0a1b2c3d4e5",
+    "incusbr0", "nerdctl0", "vxlan.calico", "antrea-gw0", "genev_sys_6081", "ovn-k8s-mp0",
+    "ovs-system", "fwbr100i0", "fwpr100p0", "fwln100i0",
     "tap0", "br-0123456789ab", "ve-web", "vb-web", "vEthernet (WSL)", "vEthernet (Default Switch)",
 )  # fmt: skip
 LOOPBACKS = ("lo", "lo0", "Loopback Pseudo-Interface 1")
