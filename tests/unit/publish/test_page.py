@@ -168,6 +168,41 @@ def test_a_report_in_a_file_neither_reloads_nor_links_to_the_agent() -> None:
     assert 'href="/metrics"' in live
 
 
+def test_the_page_reloads_often_during_the_first_run_only() -> None:
+    """Whoever reads why a port is dangerous must not see it close every half minute."""
+    first = everything()
+    over = first | {"jobs": [job | {"state": "failing"} for job in first["jobs"]]}
+
+    assert 'http-equiv="refresh" content="10"' in page.page(first, live=True)
+    assert 'http-equiv="refresh" content="300"' in page.page(over, live=True)
+
+
+def test_what_was_seen_of_an_event_is_told_by_name() -> None:
+    """A row of bare numbers tells nobody anything."""
+    event = Change(1.0, "event", "port_scan 192.0.2.9", "appeared", None, {"at": "x", "ports": 100})
+    html = page.page(inventory(records(**SNAPSHOTS), CAN, [event], 1000.0, 50.0), live=True)
+
+    assert "event appeared port_scan 192.0.2.9 ports 100 metrics" in " ".join(
+        " ".join(Document(html).texts).split()
+    )
+
+
+def test_thousands_of_rows_are_cut_and_said_so() -> None:
+    """A scrape waits while the page is made: 5,000 open ports took most of a second."""
+    document = everything()
+    document["ports"] *= 2000
+    document["machine"]["interfaces"] *= 2000
+    document["operating_systems"] *= 2000
+    for rows in ("protocols", "services", "neighbours"):
+        document["traffic"][rows] *= 2000
+    html = page.page(document, live=True)
+    text = " ".join(" ".join(Document(html).texts).split())
+
+    more = len(document["ports"]) - 200
+    assert f"and {page.number(more)} more, all in inventory.json".replace("\u202f", " ") in text
+    assert html.count("<tr>") < 600
+
+
 def test_nothing_is_loaded_from_anywhere() -> None:
     """It works in a cellar without internet, and tells nobody that somebody looks."""
     html = page.page(everything(), live=True)
@@ -199,8 +234,8 @@ def test_times_in_words(value: float | None, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "–"), (0, "0 ms"), (0.0124, "12 ms"), (4.25, "4.2 s"), (119, "119.0 s"), (180, "3 min"),
-     (7200, "2 h"), (86_400, "24 h"), (432_000, "5 d")],
+    [(None, "–"), (0, "0 ms"), (0.0124, "12 ms"), (4.25, "4.2 s"), (10, "10 s"),
+     (119, "119 s"), (180, "3 min"), (7200, "2 h"), (86_400, "24 h"), (432_000, "5 d")],
 )  # fmt: skip
 def test_durations_in_words(value: float | None, words: str) -> None:
     """From milliseconds to days with two digits that matter."""

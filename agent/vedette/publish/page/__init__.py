@@ -8,7 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from vedette.risk.score import NEXT_UPGRADE
 
-_SHOWN_FINDINGS = 20  # of a kind and port; /inventory.json has them all
+# The page is for people, and is made where scrapes wait; /inventory.json has all.
+_SHOWN_PORTS = 200
+_SHOWN_FINDINGS = 20  # of a kind and port
+_SHOWN_ROWS = 40  # of any other table
 
 
 def page(inventory: dict[str, Any], *, live: bool) -> str:
@@ -30,7 +33,9 @@ def _template() -> Template:
     environment.filters |= {
         "bytes": size, "time": time, "duration": duration, "number": number, "due": due,
     }  # fmt: skip
-    environment.globals["shown_findings"] = _SHOWN_FINDINGS
+    environment.globals |= {
+        "shown_ports": _SHOWN_PORTS, "shown_findings": _SHOWN_FINDINGS, "shown_rows": _SHOWN_ROWS,
+    }  # fmt: skip
     return environment.get_template("page.html.j2")
 
 
@@ -65,7 +70,7 @@ def duration(seconds: float | None) -> str:
         return f"{seconds * 1000:.0f} ms"
     for unit, name, most in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
         if seconds < most:
-            return f"{seconds / unit:.1f} s" if name == "s" else f"{seconds / unit:.0f} {name}"
+            return f"{round(seconds / unit, 1 if name == 's' else None):g} {name}"
     return f"{seconds / 86_400:.0f} d"
 
 
