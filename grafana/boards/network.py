@@ -196,7 +196,7 @@ WHO = (
     ),
     rows(
         "Whose ports does nobody use?",
-        "Open ports that nobody but the agent itself has used for 30 days; the agent's page lists them.",
+        "Open ports that nobody but the agent has used for 30 days; the agent's page lists them.",
         ("max by (instance) (vedette_idle_ports{instances}{fresh}) > 0",),
         (
             Column("instance", "Host", link=TO_HOST_OF_CELL),
