@@ -199,6 +199,7 @@ class Agent:
             "raw_sockets": self._raw_sockets,
             "nmap": nmap.program() is not None,
             "capture": self._raw_sockets and captures is not None and captures.failure is None,
+            "history": self.history.kept,
             "packages": not packages.why_not(
                 self.settings.listeners_file, time.time(), host.booted_at()
             ),

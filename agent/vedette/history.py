@@ -58,10 +58,14 @@ class Change:
 
 
 class History:
-    """The memory of the agent. Its methods may be called from any thread."""
+    """The memory of the agent. Its methods may be called from any thread.
+
+    kept: whether it outlives the agent.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Open or create the file; None keeps everything in memory. Raises OSError if it cannot."""
+        self.kept = path is not None
         self._lock = Lock()
         self._written: dict[str, tuple[Facts, float]] = {}
         self._connection = _open(path) if path else _connect(":memory:")

@@ -313,7 +313,7 @@ SETUP = (
     bars(
         "What can they not do?",
         "Agents without a capability: raw_sockets and nmap for whole scans, capture for traffic,"
-        " packages for exact versions.",
+        " packages for exact versions, history for what outlives a restart.",
         "none",
         Query(
             "count by (capability) (vedette_capability{instances} == 0{fresh})",

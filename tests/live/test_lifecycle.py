@@ -136,7 +136,7 @@ def test_a_killed_capture_is_started_again(yard: Yard, tmp_path: Path) -> None:
 
 
 def test_without_a_state_directory_it_runs_and_says_so(yard: Yard, tmp_path: Path) -> None:
-    """What it learns is kept in memory; an error line tells the price."""
+    """What it learns is kept in memory; an error line and a metric tell the price."""
     (tmp_path / "file").touch()
     agent = Agent(yard[0], tmp_path / "file", *QUICK)
 
@@ -144,4 +144,5 @@ def test_without_a_state_directory_it_runs_and_says_so(yard: Yard, tmp_path: Pat
     assert [e["message"] for e in agent.events() if e["level"] == "error"] == [
         "history is kept in memory only: it will be lost"
     ]
+    assert agent.metrics().value("vedette_capability", capability="history") == 0
     agent.stop()

@@ -39,7 +39,8 @@ def families(
     capability = GaugeMetricFamily(
         "vedette_capability",
         "Whether the agent can do this here: raw_sockets and nmap for whole scans, capture for"
-        " traffic, packages (a fresh list by `vedette inventory`) for exact versions.",
+        " traffic, packages (a fresh list by `vedette inventory`) for exact versions, history for"
+        " what outlives a restart.",
         labels=["capability"],
     )
     for name, can in sorted(capabilities.items()):

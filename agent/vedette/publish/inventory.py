@@ -22,6 +22,9 @@ ADVICE = {
     " operating systems stay unknown, nothing is captured. Grant CAP_NET_RAW: run as root, or by"
     " the unit in systemd/.",
     "capture": "Traffic is not captured: the job sniff is switched off, or fails (see Jobs).",
+    "history": "The history is kept in memory only, because the state directory cannot be written:"
+    " what was first seen when is lost as the agent ends. vedette selfcheck says why; then restart"
+    " the agent.",
     "packages": "No fresh list of the packages behind the open ports: versions are told by"
     " banners, or by what is installed. Enable vedette-inventory.timer, or run vedette inventory"
     " as root.",

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import exposition_of, record_of
 from tests.unit.contract import CONTRACT
+from tests.unit.publish.test_inventory import CAN
 from tests.unit.snapshots import FINGERPRINT, SCAN, SNIFF, STATS
 from vedette import scan_metrics
 from vedette.errors import REASONS
@@ -64,7 +65,7 @@ def tallies() -> Iterator[Tally]:
 
 
 def exposed() -> str:
-    capabilities = {"raw_sockets": True, "nmap": True, "capture": True, "packages": False}
+    capabilities = {**CAN, "packages": False}
     levels = {"debug": 0, "info": 5, "warning": 1, "error": 0, "critical": 0}
 
     def own(seen: Mapping[str, Record], dropped: Mapping[str, int]) -> Iterator[Metric]:

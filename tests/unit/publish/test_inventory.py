@@ -12,7 +12,7 @@ from vedette.history import Change
 from vedette.publish.inventory import ADVICE, inventory, scan_as_json
 from vedette.store import Failure, Record
 
-CAN = {"raw_sockets": True, "nmap": True, "capture": True, "packages": True}
+CAN = {"raw_sockets": True, "nmap": True, "capture": True, "packages": True, "history": True}
 SNAPSHOTS = {"fingerprint": FINGERPRINT, "scan": SCAN, "sniff": SNIFF, "stats": STATS}
 CHANGE = Change(
     999.0, "port", "192.0.2.10 tcp/22", "appeared", None, {"service_name": "ssh", "version": "9"}

@@ -141,7 +141,7 @@ def test_a_page_with_nothing_says_so() -> None:
     text = " ".join(Document(page.page(nothing, live=True)).texts)
 
     for said in (
-        "no scan yet", "The first scan is not finished yet.", "none on a real interface",
+        "no scan", "The first scan is not finished yet.", "none on a real interface",
         "not known yet", "Nothing captured yet.", "What is missing here", "waiting",
         "nmap is not installed",
     ):  # fmt: skip
@@ -156,6 +156,23 @@ def test_a_host_without_open_ports_is_not_a_host_without_a_scan() -> None:
     )
 
     assert "No open port was found." in text
+
+
+@pytest.mark.parametrize(
+    ("jobs", "words"),
+    [
+        ([], "The job scan is switched off."),
+        ([("scan", "first run")], "The first scan is not finished yet."),
+        ([("scan", "failing"), ("stats", "ok")], "The scan fails: see Jobs."),
+    ],
+)
+def test_why_there_is_no_scan_is_said(jobs: list[tuple[str, str]], words: str) -> None:
+    """Where nmap is missing the first scan is never finished: nobody should wait for it."""
+    nothing = inventory(records(scan=None), CAN, [], 1000.0, 50.0)
+    (job,) = nothing["jobs"]
+    nothing["jobs"] = [job | {"job_name": name, "state": state} for name, state in jobs]
+
+    assert words in page.page(nothing, live=True)
 
 
 def test_a_report_in_a_file_neither_reloads_nor_links_to_the_agent() -> None:
