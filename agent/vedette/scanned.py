@@ -15,8 +15,8 @@ DEBIAN = {
 }  # fmt: skip
 UBUNTU = {
     "14.04": "trusty", "16.04": "xenial", "18.04": "bionic", "20.04": "focal", "22.04": "jammy",
-    "23.10": "mantic", "24.04": "noble", "24.10": "oracular",
-    "25.04": "plucky", "25.10": "questing",
+    "22.10": "kinetic", "23.04": "lunar", "23.10": "mantic", "24.04": "noble", "24.10": "oracular",
+    "25.04": "plucky", "25.10": "questing", "26.04": "resolute",
 }  # fmt: skip
 
 

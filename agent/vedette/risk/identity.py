@@ -35,13 +35,14 @@ class Identity:
 # A release ships one upstream version of OpenSSH, and its banner does not always name the release.
 _OPENSSH = {
     "debian": {"6.7p1": "jessie", "7.4p1": "stretch", "7.9p1": "buster", "8.4p1": "bullseye",
-               "9.2p1": "bookworm", "10.0p1": "trixie", "10.0p2": "trixie"},
+               "9.2p1": "bookworm", "10.0p1": "trixie"},
     "ubuntu": {"6.6p1": "trusty", "7.2p2": "xenial", "7.6p1": "bionic", "8.2p1": "focal",
-               "8.9p1": "jammy", "9.3p1": "mantic", "9.6p1": "noble"},
+               "8.9p1": "jammy", "9.3p1": "mantic", "9.6p1": "noble", "9.7p1": "oracular",
+               "9.9p1": "plucky", "10.0p1": "questing"},
 }  # fmt: skip
 
 # What a program calls itself, where its package has kept the older number.
-_RENAMED = {"6.6.1p1": "6.6p1"}
+_RENAMED = {"6.6.1p1": "6.6p1", "10.0p2": "10.0p1"}
 
 _BUILDS = {
     "debian": r"\bdebian\b|[+~]deb\d+u|\braspbian\b",

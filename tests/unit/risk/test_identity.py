@@ -40,6 +40,10 @@ def told(banner: Service) -> tuple[str, str, str, str]:
             service("OpenSSH", "6.6.1p1 Ubuntu 2ubuntu2.13", "Ubuntu Linux; protocol 2.0"),
             ("openssh", "6.6p1", "ubuntu:trusty openssh 6.6p1-2ubuntu2.13", "ubuntu"),
         ),
+        (  # whose second portable release calls itself so; the package does not
+            service("OpenSSH", "10.0p2 Debian 7", "protocol 2.0"),
+            ("openssh", "10.0p1", "debian:trixie openssh 10.0p1-7", "debian"),
+        ),
         (service("OpenSSH", "9.7", "protocol 2.0"), ("openssh", "9.7", "", "")),
         (service("OpenSSH", "for_Windows_9.5"), ("openssh", "9.5", "", "")),
         (

@@ -38,8 +38,7 @@ def test_every_entry_is_a_day_and_has_a_source() -> None:
         assert sorted(days) == [date.fromisoformat(day).isoformat() for day in days]
     for branches in table["products"].values():
         assert all(date.fromisoformat(day) for day in branches.values())
-    # RHEL's rebuilds follow it.
-    assert {*families, *table["products"]} - {"rocky", "almalinux"} == set(table["sources"])
+    assert {*families, *table["products"]} == set(table["sources"])
 
 
 @pytest.mark.parametrize(
@@ -56,6 +55,10 @@ def test_every_entry_is_a_day_and_has_a_source() -> None:
         (Identity("tomcat", "8.5.100"), 80),
         (Identity("tomcat", "9.0.98"), None),
         (Identity("mariadb", "10.11.6"), None),
+        (Identity("redis", "5.0.14"), 80),
+        (Identity("redis", "6.2.14"), None),
+        (Identity("nginx", "1.18.0"), 80),
+        (Identity("nginx", "1.30.1"), None),
         (Identity("iis", "7.5"), 80),
         (Identity("nobody", "0.1"), None),  # unknown is no finding
         (Identity("apache", ""), None),
@@ -79,6 +82,11 @@ def test_a_branch_ends_when_its_project_says_so(identity: Identity, sure: int | 
         ("centos:7", "1:1.20.1-10.el7", 97),
         ("rocky:9.4", "1:1.20.1-14.el9", None),
         ("alpine:3.18.4", "1.24.0-r6", 97),
+        ("ubuntu:questing", "1.28.0-6ubuntu1", 97),
+        ("ubuntu:resolute", "1.28.1-1ubuntu1", None),
+        ("ubuntu:trusty", "1.4.6-1ubuntu3.9+esm5", 97),
+        ("fedora:40", "2:1.26.2-1.fc40", 97),
+        ("rhel:10.1", "2:1.26.3-1.el10", None),
         ("gentoo:17", "1", None),
     ],
 )
