@@ -30,6 +30,8 @@ LESS_SURE = {
     "jenkins": "weekly and long-term releases have bounds of their own",
     "openssh": "a flaw of the client",
     "nginx": "the project's list of fixed versions beats the range",
+    "mssql": "cumulative updates and the first release are mended apart",
+    "ntp": "4.2.8p15 may be beyond a bound of 4.2.8, or not",
     "bind": "the supported preview is an edition of its own",
 }
 
@@ -60,6 +62,13 @@ def bounds(part: Mapping[str, Any]) -> Iterator[str]:
     yield from (one + update for one in [*named, *part.get("vs", ())[:3]] if one[:1].isdigit())
 
 
+def begin(version: str) -> list[tuple[int, int, str]]:
+    """Return where a range begins: 9.0.0 has its milestones, though they came before it."""
+    if re.fullmatch(r"\d+(\.\d+)*\.0|\d+", version):
+        return [*order(version)[:-1], (0, PRE_RELEASES.index("alpha"), "")]
+    return order(version)
+
+
 def holds(part: Mapping[str, Any], version: str) -> bool:
     """Whether a version lies in a range, by the words of the data's README."""
     update, here = part.get("upd", "").strip("-*"), order(version)
@@ -73,7 +82,7 @@ def holds(part: Mapping[str, Any], version: str) -> bool:
     else:
         portable = here
     return (
-        ("vsi" not in part or order(part["vsi"]) <= here)
+        ("vsi" not in part or begin(part["vsi"]) <= here)
         and ("vse" not in part or order(part["vse"]) < here)
         and ("vei" not in part or portable <= order(part["vei"] + update))
         and ("vee" not in part or here < order(part["vee"] + update))

@@ -27,6 +27,9 @@ PRODUCTS: Mapping[str, tuple[list[str], str, list[str]]] = {
     "samba": (["samba:samba"], "Samba smbd", ["samba"]),
     "minio": (["minio:minio"], "MinIO", []),
     "jenkins": (["jenkins:jenkins"], "Jenkins", []),
+    "ntp": (["ntp:ntp"], "NTP", ["ntp"]),
+    "jetty": (["eclipse:jetty"], "Jetty", ["jetty9"]),
+    "mssql": (["microsoft:sql_server"], "Microsoft SQL Server", []),
 }
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -203,10 +204,14 @@ def _same_source(part: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 _Bounds = tuple[bytes | None, bool, bytes | None, bool, str | None, str | None, str | None, bool]
 
 
+_DAY = re.compile(r"(?<=\.\d)20\d{6}$|(?<=\.\d\d)20\d{6}$")  # glued to Jetty's: 9.4.620170531
+
+
 def _bounds(part: Mapping[str, Any]) -> _Bounds | None:
     """Return a range as columns; None for one that matches no version ("-": not given)."""
     update = part.get("upd", "")
-    suffix = "" if update in {"", "-", "*"} else update
+    # Jetty's updates are the days of its builds.
+    suffix = "" if update in {"", "-", "*"} or update.isdigit() else update
     if "v" in part:
         if part["v"] == "-":
             return None
@@ -214,13 +219,14 @@ def _bounds(part: Mapping[str, Any]) -> _Bounds | None:
         at = versions.key(version)
         return at, True, at, True, version, version, None, bool(update)
     if "vs" in part:
-        keys = sorted(versions.key(version) for version in part["vs"])
-        exact = " ".join(sorted({versions.canonical(version) for version in part["vs"]}))
+        listed = [_DAY.sub("", version) for version in part["vs"]]
+        keys = sorted(versions.key(version) for version in listed)
+        exact = " ".join(sorted({versions.canonical(version) for version in listed}))
         return keys[0], True, keys[-1], True, None, None, f" {exact} ", True
     lo, hi = part.get("vsi") or part.get("vse"), part.get("vei") or part.get("vee")
     hi = hi and hi + suffix
     return (
-        versions.key(lo) if lo else None, "vsi" in part,
+        (versions.first(lo) if "vsi" in part else versions.key(lo)) if lo else None, "vsi" in part,
         versions.key(hi) if hi else None, "vei" in part,
         lo, hi, None, bool(update),
     )  # fmt: skip

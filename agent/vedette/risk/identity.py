@@ -45,10 +45,14 @@ _OPENSSH = {
 _RENAMED = {"6.6.1p1": "6.6p1", "10.0p2": "10.0p1"}
 
 _BUILDS = {
-    "debian": r"\bdebian\b|[+~]deb\d+u|\braspbian\b",
+    "debian": r"\bdebian\b|[+~]deb\d+u|\braspbian\b|\ddfsg|[+~](dfsg|squeeze|wheezy|lenny|etch)",
     "ubuntu": r"\bubuntu\b|\dubuntu\d",
-    "rhel": r"\b(red ?hat|rhel|centos|rocky|almalinux|alma|oracle linux|fedora|amazon)\b|\.el\d",
+    "rhel": r"\b(red ?hat|rhel|centos|rocky|almalinux|alma|oracle linux|scientific linux|fedora"
+    r"|amazon)\b|\.(el|fc|amzn)\d",
     "suse": r"\b(open)?suse\b",
+    "gentoo": r"\bgentoo\b",
+    "mageia": r"\b(mageia|mandriva|mandrake)\b|mdv\d|\.mga\d",
+    "alt": r"\balt linux\b|-alt\d",
     "alpine": r"\balpine\b",
     "freebsd": r"\bfreebsd\b",
 }
@@ -61,6 +65,7 @@ _WHOLE_VERSION = re.compile(
     r"^(?:5\.5\.5-)?(\d[\w.+]*(?:-P\d+)?)-(?:MariaDB-)?"
     r"(\d[\w.]*(?:ubuntu[\w.]+(?:\+esm\d+)?|[+~]deb\d+u\d+))"
 )
+_BUILD_BEHIND = re.compile(r"^(\d[\w.+]*(?:-P\d+)?)-(\d[\w.+~]*)-(?:Debian|Ubuntu)\b")
 _REVISION_DEBIAN = re.compile(r"[+~]deb(\d+)u?")
 _REVISION_UBUNTU = re.compile(r"ubuntu\d+\.(\d\d\.\d\d)\.")
 _MARIADB = re.compile(r"^(?:5\.5\.5-)?(\d[\d.]*)-MariaDB", re.IGNORECASE)
@@ -71,31 +76,50 @@ _PART = r"((?:[^:\\]|\\.)*)"
 _CPE = re.compile(rf"cpe:(?:/|2\.3:)a:{_PART}:{_PART}(?::{_PART})?(?::{_PART})?")
 _ESCAPE = re.compile(r"\\(.)")
 _EXTRA_NAMES = {"openssl": "openssl", "gnutls": "gnutls", "mod_jk": "ghostcat_ajp"}
-# Packages that a project builds itself, for a distribution whose fixes are not theirs: PostgreSQL's
-# 15.4-1.pgdg120+1, MariaDB's 1:10.11.4+maria~deb12, nginx' 1.24.0-1~bookworm, Redis' 6:7.0.11-1rl1~
-# bookworm1, MySQL's 8.0.33-1debian12
+# Packages that a project builds itself, for a distribution whose fixes are not theirs. PostgreSQL's
+# are 15.4-1.pgdg120+1 and 15.4-1PGDG.rhel9, MariaDB's 1:10.11.4+maria~deb12, nginx'
+# 1.24.0-1~bookworm and 1:1.24.0-1.el9.ngx, Redis' 6:7.0.11-1rl1~bookworm1, Remi's
+# 7.2.1-1.el9.remi, MySQL's 8.0.33-1debian12.
 _RELEASES, _UBUNTUS = "|".join((*DEBIAN.values(), *UBUNTU.values())), "|".join(UBUNTU)
 _OF_THE_PROJECT = re.compile(
-    rf"\.pgdg\d|\+maria~|-\d+(?:rl\d+)?~(?:{_RELEASES})\d*$"
+    rf"\.pgdg\d|\dPGDG\b|\.ngx$|\.remi\b|\+maria~|-\d+(?:rl\d+)?~(?:{_RELEASES})\d*$"
     rf"|-\d+(?:debian\d+|ubuntu(?:{_UBUNTUS}))$"
 )
 # Editions of what a vendor packs itself: gitlab-ce.
-_VENDORS_EDITION = re.compile(r"-(?:ce|ee|oss|server)$")
+_VENDORS_EDITION = re.compile(r"-(?:ce|ee|oss|org|server|community)$")
+# Source packages of vendors' own, in whatever format; no distribution calls its own so.
+_VENDORS = {
+    "mysql-community": "mysql", "mysql-community-server": "mysql", "MariaDB": "mariadb",
+    "MariaDB-server": "mariadb", "mongodb-org": "mongodb", "mongodb-org-server": "mongodb",
+    "docker-ce": "docker", "gitlab-ce": "gitlab", "gitlab-ee": "gitlab", "influxdb2": "influxdb",
+    "clickhouse-server": "clickhouse", "elasticsearch": "elasticsearch", "kibana": "kibana",
+}  # fmt: skip
 _WINDOWS = re.compile(r"\bWin(?:32|64)\b|^cpe:/o:microsoft:windows\b", re.IGNORECASE)
 # nmap's guess for whatever Samba is newer: it printed it of 4.17.12.
 _GUESSED = frozenset({("samba", "4.6.2")})
-# Its version is that of the connector, not of the server.
-_NO_VERSION = re.compile(r"Coyote", re.IGNORECASE)
+# Whose version is that of a connector or a protocol, not of the server.
+_NO_VERSION = re.compile(r"Coyote|Call Manager|Management Interface", re.IGNORECASE)
+# 4.X is some version of a branch, "v4" (of NTP, distcc) a protocol.
+_NOT_ONE = re.compile(r"(?:^|\.)x\b|^v\d+$", re.IGNORECASE)
+# Behind a version: the commit or revision that it was built from, what a vendor says in words.
+_BUILT_FROM = re.compile(
+    r"-(?:[0-9a-f]{7,40}|\d{6,9})(?=$|[;, ])|[;,/] ?.*$| (?=(?:alpha|beta|rc)\b)"
+)
+# What may follow a product's name in another's: "Dovecot imapd", "Kubernetes master node httpd".
+_GENERIC = re.compile(
+    r"[a-z0-9]{1,8}d|server|service|daemon|https?|web|proxy|db|dbms|database|community|enterprise"
+    r"|edition|personal|over|ssl|tls|authoritative|recursor|rest|api|remote|\(?[\d.]+\S*"
+)
 
 
 def identify(
-    knowledge: Knowledge, banner: Service, package: Installed | None
+    knowledge: Knowledge, banner: Service, package: Installed | None, host_release: str = ""
 ) -> Iterator[Identity]:
     """Yield what is known to run behind a port: the service first, then components it names.
 
-    banner: what answered a probe; nothing else may be passed.
+    banner: what answered a probe; nothing else may be passed. host_release: as for match.assess.
     """
-    of_banner = _from_banner(knowledge, banner)
+    of_banner = _from_banner(knowledge, banner, host_release)
     if package is not None and (product := _vendors(knowledge, package)):
         yield Identity(product, upstream(package.version))
         return
@@ -121,8 +145,15 @@ def _vendors(knowledge: Knowledge, package: Installed) -> str:
     That is what its version says; or Debian has no source package of the product: jenkins 2.426.2.
     """
     product = product_of(knowledge, package)
-    if _OF_THE_PROJECT.search(package.version):
-        return product
+    # Debian's own have a revision.
+    plain = package.release.startswith(("debian:", "ubuntu:")) and "-" not in package.version
+    packed = plain and not any(
+        knowledge.package(where, package.name) for where in releases(package.release)
+    )
+    if packed or _OF_THE_PROJECT.search(package.version):
+        return product or knowledge.named(_VENDORS_EDITION.sub("", package.name))
+    if vendors := knowledge.named(_VENDORS.get(package.name, "")):
+        return vendors
     if product or not package.release.startswith(("debian:", "ubuntu:")):
         return ""
     return knowledge.named(_VENDORS_EDITION.sub("", package.name))
@@ -136,7 +167,10 @@ def product_of(knowledge: Knowledge, package: Installed) -> str:
             return known.product
     # postgresql-17 and mariadb-10.11 are new names of what is known without its number.
     stem = re.sub(r"-?\d[\d.]*$", "", package.name)
-    return knowledge.product("source", package.name) or knowledge.product("source", stem)
+    product = knowledge.product("source", package.name) or knowledge.product("source", stem)
+    if product or package.release.startswith(("debian:", "ubuntu:")):
+        return product
+    return knowledge.named(stem)  # the names of source packages are known of these two alone
 
 
 def releases(release: str) -> list[str]:
@@ -172,17 +206,17 @@ def release_of(banners: Iterable[Service]) -> str:
     return ""
 
 
-def _from_banner(knowledge: Knowledge, banner: Service) -> Identity | None:
-    product, of_cpe = _product(knowledge, banner)
+def _from_banner(knowledge: Knowledge, banner: Service, host: str) -> Identity | None:
+    product, told, secondary = _product(knowledge, banner)
     if not product:
         return None
-    version, windows = banner.version or of_cpe, _on_windows(banner)
+    version, windows = told, _on_windows(banner)
     if match := _MARIADB.match(version):
         product, version = "mariadb", match[1]
     elif version.lower().startswith("for_windows_"):
         version, windows = version[len("for_windows_") :], True
     build = distribution([banner.version, banner.extra_info])
-    revision = _revision(banner)
+    revision = _revision(banner, host)
     if _NO_VERSION.search(banner.product):
         return Identity(product, "", build=build)
     if revision is not None:
@@ -190,7 +224,7 @@ def _from_banner(knowledge: Knowledge, banner: Service) -> Identity | None:
             product, upstream(revision.version), revision, build=build, from_banner=True
         )
     cleaned = _clean(version, product)
-    return Identity(product, cleaned, build=build, windows=windows)
+    return Identity(product, cleaned, build=build, windows=windows, secondary=secondary)
 
 
 def _on_windows(banner: Service) -> bool:
@@ -206,29 +240,61 @@ def _clean(version: str, product: str) -> str:
     )  # fmt: skip
     if product in {"mysql", "mariadb"}:  # 5.7.33-log, 8.0.32-0ubuntu0.22.04.2
         named = re.sub(r"^(\d[\d.]*)-.*$", r"\1", named)
-    named = _PREFIX.sub("", named)
+    named = "" if _NOT_ONE.search(named) else _BUILT_FROM.sub("", _PREFIX.sub("", named))
     return named if versions.usable(named) and (product, named) not in _GUESSED else ""
 
 
-def _product(knowledge: Knowledge, banner: Service) -> tuple[str, str]:
-    """Return the product, and its version where only the CPE tells one."""
+def _product(knowledge: Knowledge, banner: Service) -> tuple[str, str, bool]:
+    """Return the product, its version, and whether it is only part of what answered.
+
+    nmap names with one CPE or several what it takes a service for, what that is made of, and what
+    it imitates; the version beside its product's name is that of the first kind only.
+    """
+    named, whole = _named(knowledge, banner.product)
+    others = False
     for cpe in banner.cpes:
         match = _CPE.match(cpe)
         if match is None:
             continue
         vendor, name, version, update = (_ESCAPE.sub(r"\1", part or "") for part in match.groups())
-        if product := knowledge.product("cpe", f"{vendor}:{name}"):
-            return product, f"{version.strip('*-')}{update.strip('*-')}"
-    words = banner.product.split()
-    # nmap adds words to some names ("Apache Tomcat/Coyote JSP engine"): the longest known wins.
+        product = knowledge.product("cpe", f"{vendor}:{name}")
+        if not product:
+            others = True
+            continue
+        told = f"{version.strip('*-')}{update.strip('*-')}"
+        spoken = set(re.split(r"\W+", banner.product.lower()))
+        if (
+            product == named
+            or not banner.product
+            or (told and (not banner.version or banner.version.lower().startswith(told.lower())))
+            or set(re.split(r"[\W_]+", name.lower())) <= spoken
+            or (product != vendor.lower() and set(product.split("_")) <= spoken)
+        ):
+            return product, banner.version or told, False
+        return product, told, True
+    return named, banner.version, not whole and (others or not _is_generic(knowledge, banner))
+
+
+def _named(knowledge: Knowledge, name: str) -> tuple[str, bool]:
+    """Return the product with which a name begins, and whether it is the whole name."""
+    words = name.split()
+    # nmap adds words to some names ("Dovecot imapd"): the longest known wins.
     for count in range(len(words), 0, -1):
         if product := knowledge.product("name", " ".join(words[:count])):
-            return product, ""
-    return "", ""
+            return product, count == len(words)
+    return "", False
 
 
-def _revision(banner: Service) -> Installed | None:
-    """Return the package that a banner names to the revision."""
+def _is_generic(knowledge: Knowledge, banner: Service) -> bool:
+    """Whether the words behind a known name leave it the same product: not "Docker Registry"."""
+    words = banner.product.split()
+    known = (n for n in range(len(words), 0, -1) if knowledge.product("name", " ".join(words[:n])))
+    rest = words[next(known, 0) :]
+    return all(_GENERIC.fullmatch(word.lower()) for word in rest)
+
+
+def _revision(banner: Service, host: str = "") -> Installed | None:
+    """Return the package that a banner names to the revision. host: its release, where known."""
     if match := _OPENSSH_REVISION.match(banner.version):
         version, family, revision = match[1], match[2].lower(), match[3]
         version = _RENAMED.get(version, version)
@@ -237,14 +303,15 @@ def _revision(banner: Service) -> Installed | None:
         if not release:
             return None
         return Installed(f"{family}:{release}", "openssh", f"{version}-{revision}")
-    if match := _WHOLE_VERSION.search(banner.version):
-        version, revision = match.groups()
+    if match := _WHOLE_VERSION.match(banner.version) or _BUILD_BEHIND.match(banner.version):
+        version, revision = match[1], match[2]
         if ubuntu := _REVISION_UBUNTU.search(revision):
             release = f"ubuntu:{UBUNTU[ubuntu[1]]}" if ubuntu[1] in UBUNTU else ""
         elif debian := _REVISION_DEBIAN.search(revision):
             release = f"debian:{DEBIAN[debian[1]]}" if debian[1] in DEBIAN else ""
-        else:
-            release = ""
+        else:  # 9.18.1-1ubuntu1.2-Ubuntu is jammy's if something else there says so
+            family = distribution([banner.version])
+            release = host if family and host.startswith(f"{family}:") else ""
         if release:
             spoken = f"{banner.product} {banner.version}".lower()
             name = "mariadb" if "mariadb" in spoken else banner.product.lower().split(" ")[-1]

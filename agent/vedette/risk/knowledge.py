@@ -114,7 +114,11 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A source package of a release. shipped: "" if unknown. epoch: of its versions, or ""."""
+    """A source package of a release.
+
+    shipped: what its archive holds, else the newest in which something is mended, "" if unknown.
+    epoch: of its versions, or "".
+    """
 
     id: int
     release: str
@@ -125,7 +129,8 @@ class Package:
     epoch: str
 
 
-_PACKAGE = """SELECT id, release, name, product, shipped, complete,
+_PACKAGE = """SELECT id, release, name, product, coalesce(nullif(shipped, ''), (SELECT version
+     FROM fix WHERE package = package.id AND state = 'fixed' ORDER BY key DESC LIMIT 1)), complete,
     (SELECT version FROM fix WHERE package = package.id AND instr(version, ':')
      ORDER BY key DESC LIMIT 1) FROM package """
 
@@ -219,21 +224,30 @@ class Knowledge:
         """Yield the ranges of a product in which a version lies, by its project's own order."""
         full, base = versions.key(version), versions.key(versions.without_portable(version))
         canonical, edition = f" {versions.canonical(version)} ", _edition(version)
+        portable = product in _PORTABLE
+        plain = f" {versions.canonical(versions.without_portable(version))} "
         rows = self._db.execute(
             "SELECT lo, lo_included, hi, hi_included, lo_text, hi_text, exact, strict, platforms,"
             " certain, cve.* FROM range JOIN cve ON cve.id = range.cve"
             " WHERE product = ? AND (lo IS NULL OR lo <= ?) AND (hi IS NULL OR hi >= ?)"
-            " AND (exact IS NULL OR instr(exact, ?))",
-            (self._numbers.get(product), full, base, canonical),
+            " AND (exact IS NULL OR instr(exact, ?) OR instr(exact, ?))",
+            (self._numbers.get(product), full, base, canonical, plain if portable else canonical),
         )
         for lo, lo_in, hi, hi_in, lo_text, hi_text, exact, strict, needs, certain, *cve in rows:
-            if exact is None:
+            loosely = False
+            if exact is not None:
+                # A list with portable releases means just these, one with 7.3 alone 7.3p1 as well.
+                if canonical not in exact and ".p." in exact:
+                    continue
+            else:
                 if not edition and _edition(lo_text or hi_text):
                     continue
                 upper = full
                 if full != base and hi_in and not strict and hi_text:
-                    # A bound that names no portable release (7.7) covers them all (7.7p1).
+                    # A bound that names no portable release (7.7) covers them all (7.7p1). In
+                    # others' versions (NTP's 4.2.8p15) that is a level of patches: perhaps.
                     upper = base if hi_text == versions.without_portable(hi_text) else full
+                    loosely = not portable and full > hi
                 if lo is not None and (full < lo or (full == lo and not lo_in)):
                     continue
                 if hi is not None and (upper > hi or (upper == hi and not hi_in)):
@@ -241,7 +255,9 @@ class Knowledge:
             own = lo is None and product in _TOLD_BY_BRANCH and hi_text
             yield Match(
                 _cve(*cve),
-                bool(certain) and not (own and versions.branch(version) != versions.branch(own)),
+                bool(certain)
+                and not loosely
+                and not (own and versions.branch(version) != versions.branch(own)),
                 tuple((needs or "").split()),
                 hi_text if hi_text and not hi_in else "",
                 hi_text or "",
@@ -269,15 +285,16 @@ class Knowledge:
             self._good[product] = known
         return self._good[product].get(cve, ())
 
-    def lacking(self, package: Package, installed: bytes) -> frozenset[str]:
+    def lacking(self, package: Package, installed: bytes, *, esm: bool) -> frozenset[str]:
         """Return the CVEs that the distribution has not mended in the installed version.
 
-        installed: versions.package_key.
+        installed: versions.package_key. esm: whether that is from Ubuntu's extended maintenance,
+        without which its fixes are not there, whatever their versions.
         """
         rows = self._db.execute(
-            "SELECT DISTINCT cve FROM fix WHERE package = ?2"
-            " AND (state = 'open' OR (state = 'fixed' AND key > ?1))",
-            (installed, package.id),
+            "SELECT DISTINCT cve FROM fix WHERE package = ?2 AND (state = 'open' OR"
+            " (state = 'fixed' AND (key > ?1 OR (NOT ?3 AND instr(version, 'esm')))))",
+            (installed, package.id, esm),
         )
         return frozenset(name_of(number) for (number,) in rows)
 
@@ -306,6 +323,9 @@ class Knowledge:
 # Oracle names each affected branch by its last version ("5.7.44 and prior, 8.0.35 and prior"): a
 # range without a beginning says nothing certain of the other branches.
 _TOLD_BY_BRANCH = frozenset({"mysql"})
+
+# Whose p1 only names the port to other systems.
+_PORTABLE = frozenset({"openssh", "opensmtpd"})
 
 # BIND's supported preview (9.18.11-S1): what begins with one is in that edition alone.
 _EDITION = re.compile(r"-S\d+$", re.IGNORECASE)

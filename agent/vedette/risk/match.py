@@ -23,14 +23,14 @@ _INFERRED = 85  # at most, where the package was found by its version only
 class Affected:
     """A vulnerability that the service has, or may have. confidence: 0 to 100. why: words.
 
-    then: what fixed_in still has that is known to be exploited, in words.
+    instead: why fixed_in is later than the version that mends this one alone, in words.
     """
 
     cve: Cve
     confidence: int
     why: str
     fixed_in: str
-    then: str = ""
+    instead: str = ""
 
 
 SUPPRESSIONS = ("fixed_by_distribution", "not_affected", "fixed_upstream", "platform", "disputed")
@@ -68,7 +68,7 @@ def assess(
     own_build: the listening program belongs to no package.
     """
     identities = tuple(
-        identity.identify(knowledge, banner if banner.probed else Service(), package)
+        identity.identify(knowledge, banner if banner.probed else Service(), package, host_release)
     )
     affected: dict[str, Affected] = {}
     suppressed: dict[str, Suppressed] = {}
@@ -92,25 +92,34 @@ def assess(
 def _mark_incomplete(
     knowledge: Knowledge, affected: dict[str, Affected], identities: Sequence[Identity]
 ) -> None:
-    """Say of each used CVE if the version that mends it has another one that is used as well.
+    """Name of each used CVE the version that mends it and is not affected by another one used.
 
     Apache httpd 2.4.50 mended CVE-2021-41773, not completely: CVE-2021-42013, until 2.4.51.
     """
     used = [one for one in affected.values() if one.cve.kev and one.fixed_in]
     for one in used if len(used) > 1 else ():
-        here = versions.key(one.fixed_in)
-        later = [other for other in used if versions.key(other.fixed_in) > here]
-        has = {
-            match.cve.name
-            for identity_ in identities if later and identity_.package is None
-            for match in knowledge.matches(identity_.product, one.fixed_in) if match.certain
-        }  # fmt: skip
-        if follow := [other for other in later if other.cve.name in has]:
-            nearest = min(follow, key=lambda other: versions.key(other.fixed_in))
-            then = (
-                f"{nearest.cve.name}, known to be exploited as well and fixed in {nearest.fixed_in}"
-            )
-            affected[one.cve.name] = replace(one, then=then)
+        fixed_in, met = one.fixed_in, []
+        while follow := _still_there(knowledge, used, identities, fixed_in):
+            met.append(follow.cve.name)
+            fixed_in = follow.fixed_in
+        if met:
+            words = f"{one.fixed_in} still has {', '.join(met)}, known to be exploited as well"
+            affected[one.cve.name] = replace(one, fixed_in=fixed_in, instead=words)
+
+
+def _still_there(
+    knowledge: Knowledge, used: Sequence[Affected], identities: Sequence[Identity], version: str
+) -> Affected | None:
+    """Return what has to be mended next in the version that mends something, None if nothing."""
+    here = versions.key(version)
+    later = [other for other in used if versions.key(other.fixed_in) > here]
+    has = {
+        match.cve.name
+        for identity_ in identities if later and identity_.package is None
+        for match in knowledge.matches(identity_.product, version) if match.certain
+    }  # fmt: skip
+    follow = [other for other in later if other.cve.name in has]
+    return min(follow, key=lambda other: versions.key(other.fixed_in)) if follow else None
 
 
 def _judge(
@@ -136,7 +145,28 @@ def _candidates(knowledge: Knowledge, one: Identity) -> Mapping[Cve, list[Match]
     if one.version and versions.usable(one.version):
         for match in knowledge.matches(one.product, one.version):
             found.setdefault(match.cve, []).append(match)
+    if one.product == "mssql":
+        return _on_service_track(knowledge, one.version, found)
     return _on_track(knowledge, one.version, found) if one.product == "jenkins" else found
+
+
+def _on_service_track(
+    knowledge: Knowledge, version: str, found: Mapping[Cve, list[Match]]
+) -> dict[Cve, list[Match]]:
+    """Doubt what has been mended in a build of this release that is not newer than this one.
+
+    SQL Server's security updates come twice, on the first release and on the cumulative updates.
+    """
+    here, told = versions.key(version), knowledge.upper_bounds("mssql") if found else {}
+    return {
+        cve: [replace(match, certain=False) for match in matches]
+        if any(
+            versions.branch(bound) == versions.branch(version) and versions.key(bound) <= here
+            for bound in told.get(cve.name, ())
+        )
+        else matches
+        for cve, matches in found.items()
+    }
 
 
 def _on_track(
@@ -196,7 +226,10 @@ def _by_distribution(
     candidates: Mapping[Cve, list[Match]],
 ) -> Iterator[Affected | Suppressed]:
     names = frozenset(cve.name for cve in candidates).union(
-        *(knowledge.lacking(known, _key(package, known)) for known in packages)
+        *(
+            knowledge.lacking(known, _key(package, known), esm="esm" in package.version)
+            for known in packages
+        )
     )
     said: dict[Cve, list[Fix]] = {}
     for known in packages:

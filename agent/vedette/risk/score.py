@@ -243,13 +243,8 @@ def _cve_finding(one: match.Affected, exposure: Exposure, where: str, now: float
         score = _KEV_FLOOR
     unscored = "; nobody has given it a severity" if cve.severity is None else ""
     fixed = f"; fixed in {one.fixed_in}" if one.fixed_in else ""
-    fixed += f", which still has {one.then}" if one.then else ""
-    later = " or, better, later" if one.then else ""
-    advice = (
-        f"upgrade to {one.fixed_in}{later}"
-        if one.fixed_in
-        else "upgrade, or restrict who reaches it"
-    )
+    fixed += f" ({one.instead})" if one.instead else ""
+    advice = f"upgrade to {one.fixed_in}" if one.fixed_in else "upgrade, or restrict who reaches it"
     return {
         "finding": cve.name,
         "title": f"{cve.name}{' (known exploited)' if cve.kev else ''}",

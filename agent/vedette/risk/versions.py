@@ -18,6 +18,9 @@ _MOST_DIGITS = 1000  # compared, of the numbers of package versions, which dates
 _USABLE = re.compile(r"\d[\w.+~-]*", re.ASCII)
 _TOKEN = re.compile(r"\d+|[a-z]+")
 _PORTABLE = re.compile(r"(?<=\d)p\d+$")
+_FIRST = re.compile(r"\d+(?:\.\d+)*\.0|\d+")
+_DAY = re.compile(r"\.v20\d{6}$")  # Jetty's 9.4.6.v20170531: there is one build of a version
+_END_OF_VERSION = b"\x20"
 _PREFIX = re.compile(r"^(?:release|version|v)[ ._-]?(?=\d)")  # RELEASE.2023-03-20T20-16-18Z, v1.2
 
 # Before the release that they lead to, in this order; `m` is a milestone only before a number.
@@ -44,7 +47,7 @@ def _tokens(version: str) -> list[str]:
     Dropping these, instead of reading a missing part as 0, is what keeps the order transitive.
     """
     _, _, rest = version.rpartition(":") if version[:1].isdigit() else ("", "", version)
-    rest = _PREFIX.sub("", rest.lower())
+    rest = _DAY.sub("", _PREFIX.sub("", rest.lower()))
     parts = [part.lstrip("0") or "0" if part.isdigit() else part for part in _TOKEN.findall(rest)]
     kept: list[str] = []
     for part in [*parts, ""]:  # "": the end
@@ -76,7 +79,19 @@ def key(version: str) -> bytes:
             made += b"\x10" + bytes([_RANK[part]])
         else:
             made += b"\x30" + part.encode() + b"\x00"
-    return bytes(made + b"\x20")
+    return bytes(made + _END_OF_VERSION)
+
+
+def first(version: str) -> bytes:
+    """Return what sorts before all that a range from this version on has.
+
+    One that begins with 9.0.0 has its milestones, which came before it: sources leave that out.
+    What was in development before these may not have had it yet.
+    """
+    made = key(version)
+    if not _FIRST.fullmatch(version):
+        return made
+    return made[: -len(_END_OF_VERSION)] + b"\x10" + bytes([_RANK["alpha"]])
 
 
 def without_portable(version: str) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.bases import empty
 from vedette.risk.identity import identify, release_of, upstream
+from vedette.risk.knowledge import BUNDLED, Knowledge
 from vedette.scanned import Installed, Service
 
 
@@ -17,7 +18,7 @@ def service(product: str, version: str = "", extra: str = "", *cpes: str) -> Ser
 
 def told(banner: Service) -> tuple[str, str, str, str]:
     """(product, upstream version, package, distribution that built it) of the service itself."""
-    found = next(identify(empty(), banner, None), None)
+    found = next(identify(Knowledge(BUNDLED), banner, None), None)
     if found is None:
         return "", "", "", ""
     package = found.package
@@ -99,6 +100,29 @@ def told(banner: Service) -> tuple[str, str, str, str]:
             ("tomcat", "9.0.0m9", "", ""),
         ),
         (service("nginx", "1.20.0", "", "cpe:/a:no:such:1"), ("nginx", "1.20.0", "", "")),
+        # What a version is of: not of the protocol, the module, or the product around it.
+        (service("NTP", "v4", "secondary server"), ("ntp", "", "", "")),
+        (service("Exim smtpd", "4.X", "", "cpe:/a:exim:exim:4"), ("exim", "", "", "")),
+        (
+            service("Asterisk Call Manager", "1.1", "", "cpe:/a:digium:asterisk:1.1"),
+            ("asterisk", "", "", ""),
+        ),
+        (
+            service("Asterisk", "16.2.1~dfsg-1+deb10u2", "", "cpe:/a:digium:asterisk:16.2.1"),
+            ("asterisk", "16.2.1~dfsg-1+deb10u2", "", "debian"),
+        ),
+        (
+            service("Zookeeper", "3.4.13-2d71af4dbe22557fda74f9a9b4309b15a7487f03, built on 2018"),
+            ("zookeeper", "3.4.13", "", ""),
+        ),
+        (service("Zookeeper", "3.4.6-1569965"), ("zookeeper", "3.4.6", "", "")),
+        (service("Sendmail", "8.14.4/8.14.4"), ("sendmail", "8.14.4", "", "")),
+        (service("FileZilla ftpd", "0.9.41 beta"), ("filezilla_server", "0.9.41beta", "", "")),
+        (
+            service("Microsoft SQL Server 2017", "14.00.1000.169; RTM"),
+            ("mssql", "14.00.1000.169", "", ""),
+        ),
+        (service("Jetty", "9.4.6.v20170531"), ("jetty", "9.4.6.v20170531", "", "")),
         (
             service("x", "25.0", "", r"cpe:/a:erlang:erlang\/otp:25.0"),
             ("erlang_otp", "25.0", "", ""),
@@ -122,6 +146,47 @@ def test_components_beside_the_service_are_weaker_evidence() -> None:
         ("apache", "2.4.37", False),
         ("openssl", "1.1.1k", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("banner", "product", "version", "secondary"),
+    [
+        # Its own CPE, a name that says the same, a name that nobody else knows.
+        (service("Elasticsearch Kibana", "7.6.0", "", "cpe:/a:elasticsearch:kibana:7.6.0"),
+         "kibana", "7.6.0", False),
+        (service("Hashicorp Vault", "1.2.0", "", "cpe:/a:hashicorp:vault"),
+         "vault", "1.2.0", False),
+        (service("Cyrus pop3d", "2.3.7", "", "cpe:/a:cmu:cyrus_imap_server:2.3.7"),
+         "cyrus_imap", "2.3.7", False),
+        (service("Ultr@VNC", "1.0.8.0", "", "cpe:/a:ultravnc:ultravnc:1.0.8.0"),
+         "ultravnc", "1.0.8.0", False),
+        # What it is made of: the CPE's version is that one's.
+        (service("WEBrick httpd", "1.3.1", "Ruby 1.9.3",
+                 "cpe:/a:openssl:openssl:1.0.1", "cpe:/a:ruby-lang:ruby:1.9.3"),
+         "openssl", "1.0.1", True),
+        (service("Liferay Portal Community Edition", "6.1", "", "cpe:/a:apache:tomcat"),
+         "tomcat", "", True),
+        (service("Apache mod_ftpd", "0.12.4", "", "cpe:/a:apache:http_server"), "apache", "", True),
+        # Others whose name begins alike.
+        (service("Prometheus Pushgateway", "1.4.0"), "prometheus", "1.4.0", True),
+        (service("Grafana Loki", "2.9.0"), "grafana", "2.9.0", True),
+        (service("OpenVPN Access Server", "2.5.1", "",
+                 "cpe:/a:openvpn:openvpn_access_server:2.5.1"),
+         "openvpn", "2.5.1", True),
+        (service("Dovecot imapd", "2.0.11"), "dovecot", "2.0.11", False),
+        (service("Jenkins httpd", "2.426.2"), "jenkins", "2.426.2", False),
+    ],
+)  # fmt: skip
+def test_a_version_is_that_of_what_it_stands_beside(
+    banner: Service,
+    product: str,
+    version: str,
+    secondary: bool,  # noqa: FBT001
+) -> None:
+    """What a service only contains, imitates or is called like is not confirmed by its version."""
+    found = next(identify(Knowledge(BUNDLED), banner, None))
+
+    assert (found.product, found.version, found.secondary) == (product, version, secondary)
 
 
 def test_the_package_goes_over_the_banner() -> None:
@@ -179,39 +244,46 @@ def test_any_banner_is_identified_or_not(product: str, version: str, extra: str,
 
 def test_the_bundled_base_is_there_and_is_small() -> None:
     """A fresh installation assesses at once, offline; the package stays small."""
-    from vedette.risk.knowledge import BUNDLED, Knowledge  # noqa: PLC0415
-
     assert Path(BUNDLED).stat().st_size < 4 << 20
     assert Knowledge(BUNDLED).counts()["cve"] > 6000
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "product"),
+    ("release", "name", "version", "product"),
     [
-        ("jenkins", "2.426.2", "jenkins"),  # Debian has none
-        ("mysql-community", "8.0.33-1debian12", "mysql"),
-        ("mysql-community", "8.0.33-1ubuntu22.04", "mysql"),
-        ("nginx", "1.24.0-1~bookworm", "nginx"),
+        ("debian:bookworm", "jenkins", "2.426.2", "jenkins"),  # Debian has none
+        ("debian:bookworm", "grafana", "10.0.0", "grafana"),  # none of its own has no revision
+        ("debian:bookworm", "mysql-community", "8.0.33-1debian12", "mysql"),
+        ("ubuntu:jammy", "mysql-community", "8.0.33-1ubuntu22.04", "mysql"),
+        ("debian:bookworm", "nginx", "1.24.0-1~bookworm", "nginx"),
+        ("debian:bookworm", "mongodb-org", "6.0.5", "mongodb"),
+        ("debian:bookworm", "docker-ce", "5:24.0.2-1~debian.12~bookworm", "docker"),
+        ("ubuntu:jammy", "gitlab-ce", "16.0.0-ce.0", "gitlab"),
+        ("rhel:9", "nginx", "1:1.24.0-1.el9.ngx", "nginx"),
+        ("rhel:9", "postgresql15", "15.3-1PGDG.rhel9", "postgresql"),
+        ("rhel:9", "mysql-community", "8.0.34-1.el9", "mysql"),
+        ("rhel:8", "MariaDB", "10.11.4-1.el8", "mariadb"),
+        ("rocky:9", "redis", "7.0.11-1.el9.remi", "redis"),
     ],
 )
 def test_what_its_vendor_has_packed_is_no_distributions_build(
-    name: str, version: str, product: str
+    release: str, name: str, version: str, product: str
 ) -> None:
     """Upstream's ranges hold for it as they are."""
-    banner = service("Jetty", "10.0.18") if name == "jenkins" else service("MySQL", "8.0.33")
-    banner = service("nginx", "1.24.0") if name == "nginx" else banner
-
-    (found,) = identify(empty(), banner, Installed("debian:bookworm", name, version))
+    (found,) = identify(Knowledge(BUNDLED), Service(), Installed(release, name, version))
 
     assert (found.product, found.version) == (product, upstream(version))
     assert found.package is None
 
 
-def test_of_other_families_nobody_knows_which_packages_are_a_vendors() -> None:
+@pytest.mark.parametrize("name", ["jenkins", "nginx", "mysql"])
+def test_of_other_families_nobody_knows_which_packages_are_a_vendors(name: str) -> None:
     """What Debian has no source package of may well be one elsewhere."""
-    package = Installed("rhel:9", "jenkins", "2.426.2-1.el9")
+    package = Installed("rhel:9", name, "2.426.2-1.el9")
 
-    assert list(identify(empty(), Service(), package)) == []
+    (found,) = identify(Knowledge(BUNDLED), Service(), package)
+
+    assert (found.product, found.package) == (name, package)
 
 
 @pytest.mark.parametrize(

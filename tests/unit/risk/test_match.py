@@ -151,6 +151,8 @@ def test_a_guess_from_the_port_number_matches_nothing(tmp_path: Path) -> None:
         ({"v": "-"}, "9.2p1", None),
         ({"vs": ["9.1p1", "9.2p1"]}, "9.2p1", 80),
         ({"vs": ["9.1p1", "9.2"]}, "9.2p1", None),
+        ({"vs": ["9.1", "9.2"]}, "9.2p1", 80),  # as one bound without p
+        ({"vs": ["9.1", "9.2"]}, "9.3p1", None),
         ({"vsi": "9.0"}, "9.2p1", 30),
         ({}, "9.2p1", 30),
         ({"vee": "9.8", "fallback": True}, "9.2p1", 30),
@@ -467,7 +469,90 @@ def test_what_only_windows_has_is_found_there(tmp_path: Path) -> None:
     }
 
 
-def test_a_fix_that_was_not_complete_is_said_to_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("product", "bounds", "version", "confidence"),
+    [
+        # A range from 9.0.0 on has its milestones, which came before it; not what was in the works.
+        ("Apache Tomcat", {"vsi": "9.0.0", "vee": "9.0.31"}, "9.0.0.M1", 80),
+        ("Apache Tomcat", {"vsi": "9.0.0", "vee": "9.0.31"}, "9.0.0-RC2", 80),
+        ("Apache Tomcat", {"vsi": "9.0.0", "vee": "9.0.31"}, "9.0.0-dev", None),
+        ("Apache Tomcat", {"vsi": "9.0.0", "vee": "9.0.31"}, "8.5.99", None),
+        ("Apache Tomcat", {"vse": "9.0.0", "vee": "9.0.31"}, "9.0.0.M1", None),
+        ("Apache Tomcat", {"vsi": "9.0.1", "vee": "9.0.31"}, "9.0.1.M1", None),
+        # pN is OpenSSH's release for others; elsewhere it is a patch, within the bound or beyond.
+        ("NTP", {"vei": "4.2.8"}, "4.2.8p15", 30),
+        ("NTP", {"vei": "4.2.8"}, "4.2.7p26", 80),
+        ("NTP", {"vei": "4.2.8", "upd": "p12"}, "4.2.8p15", None),
+        ("NTP", {"vei": "4.2.8", "upd": "p12"}, "4.2.8p12", 80),
+        # Jetty's releases bear the day of their build, and so do records.
+        ("Jetty", {"vei": "9.4.6"}, "9.4.6.v20170531", 80),
+        ("Jetty", {"vei": "9.4.6", "upd": "20170531"}, "9.4.6.v20170531", 80),
+        ("Jetty", {"vei": "9.4.6", "upd": "20170531"}, "9.4.7.v20170914", None),
+        ("Jetty", {"vs": ["9.3.020150601", "9.3.1120160721"]}, "9.3.11.v20160721", 80),
+        ("Jetty", {"vs": ["9.3.020150601", "9.3.1120160721"]}, "9.3.12.v20160915", None),
+        ("Apache Tomcat", {"vei": "9.0.30"}, "9.0.x", None),  # no version
+    ],
+)
+def test_versions_that_are_written_in_ways_of_their_own(
+    tmp_path: Path, product: str, bounds: Mapping[str, Any], version: str, confidence: int | None
+) -> None:
+    """Whoever compares them letter by letter misses some and invents others."""
+    name = {"Apache Tomcat": "tomcat", "NTP": "ntp", "Jetty": "jetty"}[product]
+    knowledge = base(tmp_path / "base", [record("CVE-2099-10001", name, **bounds)])
+
+    found = verdict(knowledge, service(product, version))
+
+    assert found == ({} if confidence is None else {"CVE-2099-10001": confidence})
+
+
+@pytest.mark.parametrize(
+    ("version", "confidence"),
+    [("15.00.2000.5; RTM", 80), ("15.00.2116.2", 30), ("15.00.4300.1", 30), ("15.00.4382.1", None)],
+)
+def test_sql_server_is_mended_on_two_tracks(
+    tmp_path: Path, version: str, confidence: int | None
+) -> None:
+    """15.0.2116.2 is the mended first release, and less than the mended cumulative update."""
+    parts = [{"p": "mssql", "vsi": "15.0.0", "vee": end, "src": "cna"}
+             for end in ("15.0.2116.2", "15.0.4382.1")]  # fmt: skip
+    knowledge = base(tmp_path / "base", [{"cve": "CVE-2024-20701", "affected": parts}])
+
+    found = verdict(knowledge, service("Microsoft SQL Server 2019", version))
+
+    assert found == ({} if confidence is None else {"CVE-2024-20701": confidence})
+
+
+def test_what_a_release_ships_can_be_told_from_its_fixes(tmp_path: Path) -> None:
+    """nginx/1.18.0 beside Ubuntu's OpenSSH: nobody has said what jammy's archive holds."""
+    mended = {"CVE-2021-23017": "1.18.0-6ubuntu11", "CVE-2019-9511": "1.16.1-0ubuntu1"}
+    said = fixes(distro="ubuntu", release="jammy", package="nginx", product="nginx", fixed=mended)
+    flaws = [record("CVE-2021-23017", "nginx", vee="1.20.1"),
+             record("CVE-2019-9511", "nginx", vee="1.17.3")]  # fmt: skip
+    knowledge = base(tmp_path / "base", flaws, [said])
+
+    def found(version: str) -> object:
+        return verdict(knowledge, service("nginx", version), host_release="ubuntu:jammy")
+
+    assert found("1.18.0") == {"CVE-2021-23017": 30}
+    assert found("1.20.0") == {"CVE-2021-23017": 80}
+
+
+def test_a_banners_revision_counts_where_the_release_is_known(tmp_path: Path) -> None:
+    """BIND prints its package's version, and not whose release that is."""
+    said = fixes(distro="ubuntu", release="jammy", package="bind9", product="bind",
+                 fixed={"CVE-2022-3094": "1:9.18.1-1ubuntu1.3"})  # fmt: skip
+    knowledge = base(tmp_path / "base", [record("CVE-2022-3094", "bind", vee="9.18.11")], [said])
+
+    def found(version: str, release: str = "ubuntu:jammy") -> object:
+        return verdict(knowledge, service("ISC BIND", version), host_release=release)
+
+    assert found("9.18.1-1ubuntu1.2-Ubuntu") == {"CVE-2022-3094": 95}
+    assert found("9.18.1-1ubuntu1.3-Ubuntu") == {"CVE-2022-3094": "fixed_by_distribution"}
+    assert found("9.18.1-1ubuntu1.3-Ubuntu", "") == {"CVE-2022-3094": 30}
+    assert found("9.18.1-1ubuntu1.3-Ubuntu", "debian:bookworm") == {"CVE-2022-3094": 30}
+
+
+def test_a_fix_that_was_not_complete_is_none(tmp_path: Path) -> None:
     """2.4.50 mended CVE-2021-41773, and has CVE-2021-42013, which is used as well."""
     parts = [{"p": "apache", "vsi": "2.4.49", "vee": "2.4.50", "src": "bitnami"},
              {"p": "apache", "vsi": "2.4.50", "vee": "2.4.51", "src": "bitnami"}]  # fmt: skip
@@ -476,9 +561,9 @@ def test_a_fix_that_was_not_complete_is_said_to_be(tmp_path: Path) -> None:
 
     found = match.assess(knowledge, service("Apache httpd", "2.4.49"))
 
-    told = {one.cve.name: (one.fixed_in, one.then) for one in found.affected}
-    follow = "CVE-2021-42013, known to be exploited as well and fixed in 2.4.51"
-    assert told == {"CVE-2021-41773": ("2.4.50", follow), "CVE-2021-42013": ("2.4.51", "")}
+    told = {one.cve.name: (one.fixed_in, one.instead) for one in found.affected}
+    why = "2.4.50 still has CVE-2021-42013, known to be exploited as well"
+    assert told == {"CVE-2021-41773": ("2.4.51", why), "CVE-2021-42013": ("2.4.51", "")}
 
 
 @pytest.mark.parametrize(
