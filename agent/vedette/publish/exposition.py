@@ -6,6 +6,7 @@ hands over: values are printable and short, no series comes twice, and the ceili
 """
 
 import gzip
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Lock
@@ -166,6 +167,15 @@ def negotiate(accept: str) -> str:
     """Return the content type that a scraper's Accept header asks for."""
     _, content_type = text_format.choose_encoder(accept)
     return OPENMETRICS if content_type.startswith("application/openmetrics-text") else TEXT
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether a scraper's Accept-Encoding header asks for gzip; q=0 refuses it (RFC 9110)."""
+    for part in accept_encoding.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";")
+        if coding == "gzip":
+            return re.fullmatch(r"q=0(\.0*)?", weight) is None
+    return False
 
 
 def _size(family: Metric) -> int:

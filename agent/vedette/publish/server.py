@@ -272,14 +272,18 @@ class Server:
 
     def _find(self, request: HTTPServerRequest, headers: HTTPHeaders) -> Answer:
         if request.path != "/metrics" and request.path not in self._pages:
-            return Answer(404, PLAIN, b"not found; there are / /metrics /inventory.json\n")
+            return Answer(
+                404,
+                PLAIN,
+                f"not found; there are {' '.join(sorted({*self._pages, '/metrics'}))}\n".encode(),
+            )
         if request.method not in ("GET", "HEAD"):
             headers["Allow"] = "GET, HEAD"
             return Answer(405, PLAIN, b"only GET and HEAD\n")
         if request.path != "/metrics":
             return self._pages[request.path]()
         content_type = exposition.negotiate(request.headers.get("Accept", ""))
-        compressed = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+        compressed = exposition.takes_gzip(request.headers.get("Accept-Encoding", ""))
         headers["Vary"] = "Accept, Accept-Encoding"
         if compressed:
             headers["Content-Encoding"] = "gzip"

@@ -16,7 +16,14 @@ from tests.unit.snapshots import FINGERPRINT, HOSTILE, SCAN, SNIFF, STATS
 from vedette import scan_metrics
 from vedette.job import clean
 from vedette.jobs import fingerprint, sniff, stats
-from vedette.publish.exposition import OPENMETRICS, TEXT, Exposition, level_of, negotiate
+from vedette.publish.exposition import (
+    OPENMETRICS,
+    TEXT,
+    Exposition,
+    level_of,
+    negotiate,
+    takes_gzip,
+)
 from vedette.store import Record
 
 
@@ -243,6 +250,16 @@ def test_compressed_is_the_same(kind: str) -> None:
 def test_the_scraper_chooses_the_format(accept: str, kind: str) -> None:
     """Whatever it cannot say, it gets the text that everybody reads."""
     assert negotiate(accept) == kind
+
+
+@pytest.mark.parametrize(
+    ("asked", "takes"),
+    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("", False), ("br", False), ("gzip;q=0", False),
+     ("gzip; q=0.000", False), ("x-gzip", False)],
+)  # fmt: skip
+def test_the_scraper_chooses_the_compression(asked: str, takes: bool) -> None:  # noqa: FBT001 - a table
+    """Who refuses gzip cannot read it."""
+    assert takes_gzip(asked) is takes
 
 
 @given(st.text())

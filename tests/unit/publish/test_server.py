@@ -110,7 +110,12 @@ def ask(address: tuple[str, int], method: str, path: str, **headers: str) -> Res
         ("/-/ready", 503, PLAIN, b"scan: no snapshot yet\n"),
         ("/broken", 500, PLAIN, b"a bug; the log says more\n"),
         *(
-            (path, 404, PLAIN, b"not found; there are / /metrics /inventory.json\n")
+            (
+                path,
+                404,
+                PLAIN,
+                b"not found; there are / /-/ready /broken /inventory.json /metrics\n",
+            )
             for path in ("/metrics/", "/../etc/passwd", "//metrics", "/%6detrics", "/-/reload")
         ),
     ],
