@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -252,6 +252,10 @@ def _once(given: argparse.Namespace, settings: Any) -> int:
 def _report(given: argparse.Namespace, settings: Any) -> int:
     from vedette.publish.page import page  # noqa: PLC0415
 
+    output: Path | None = given.output
+    if output is not None and (problem := _refused(output, lambda file: file.open("a").close())):
+        print(problem, file=sys.stderr)  # now, not after a minute of scanning
+        return EX_FAILED
     agent, failed = _run_jobs(settings, None)
     inventory = agent.inventory()
     text = (
@@ -259,12 +263,22 @@ def _report(given: argparse.Namespace, settings: Any) -> int:
         if given.format == "json"
         else page(inventory, live=False)
     )
-    if given.output is None:
+    if output is None:
         sys.stdout.write(text)
     else:
-        given.output.write_text(text, encoding="utf-8")
-        print(f"vedette: wrote {given.output}", file=sys.stderr)
+        problem = _refused(output, lambda file: file.write_text(text, encoding="utf-8"))
+        print(problem or f"vedette: wrote {output}", file=sys.stderr)
+        failed = failed or bool(problem)
     return EX_FAILED if failed else 0
+
+
+def _refused(file: Path, write: Callable[[Path], object]) -> str:
+    """Write to a file; return why that does not work, "" if it does."""
+    try:
+        write(file)
+    except OSError as exc:
+        return f"vedette: {file}: {exc.strerror}"
+    return ""
 
 
 def _run_jobs(settings: Any, only: str | None) -> tuple[Any, bool]:
@@ -301,7 +315,12 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
     own = {a.address for a in host.addresses()}
     try:
         networks = [targets.parse(text) for text in given.target]
-        targets.check(networks, allow_public=given.allow_public, own=own)
+        targets.check(
+            networks,
+            allow_public=given.allow_public,
+            own=own,
+            switch="--allow-public must be given",
+        )
     except ValueError as exc:
         print(f"vedette: refused: {exc}", file=sys.stderr)
         return EX_USAGE

@@ -118,13 +118,17 @@ def _field(kind: Any, entry: Field[Any]) -> tuple[Any, Any]:
 
 def _parsed(kind: Any, parse: Callable[[str], Any]) -> Any:
     """Return the type whose strings (those in a list, for a list) go through `parse`."""
-    if kind is str:
-        return Annotated[str, AfterValidator(parse)]
+    if kind is str:  # YAML takes a port alone for a number
+        return Annotated[str, BeforeValidator(_digits), AfterValidator(parse)]
     item = BeforeValidator(lambda value: parse(str(value)))
     if get_origin(kind) is tuple:
         return tuple[Annotated[get_args(kind)[0], item], ...]  # type: ignore[misc]  # made here
     parts = [_parsed(p, parse) if get_origin(p) is tuple else p for p in get_args(kind)]
     return parts[0] | parts[1] if len(parts) > 1 else Annotated[kind, item]
+
+
+def _digits(value: Any) -> Any:
+    return str(value) if type(value) is int else value
 
 
 def read(file: Path | None, flags: Mapping[str, str]) -> Settings:
@@ -247,6 +251,8 @@ def _problem(error: dict[str, Any]) -> str:
     while path and ".".join(path) not in may_be:
         path.pop()
     hint = f" (allowed: {may_be['.'.join(path)]})" if path else ""
+    if error["type"] == "string_type":  # a name of digits, or one that YAML takes for a truth
+        hint += "; write it in quotes"
     return f"{'.'.join(path) or key}: {value} is not allowed: {what}{hint}"
 
 

@@ -31,8 +31,17 @@ def parse(text: str) -> Network:
         ) from exc
 
 
-def check(networks: Iterable[Network], *, allow_public: bool, own: Iterable[Address] = ()) -> None:
-    """Raise ValueError with the reason if any of these may not be scanned. `own` always may."""
+def check(
+    networks: Iterable[Network],
+    *,
+    allow_public: bool,
+    own: Iterable[Address] = (),
+    switch: str = "allow_public must be true",
+) -> None:
+    """Raise ValueError with the reason if any of these may not be scanned. `own` always may.
+
+    switch: what allows public ones, in words.
+    """
     mine = set(own)
     for network in networks:
         if network.num_addresses == 1 and network.network_address in mine:
@@ -45,7 +54,7 @@ def check(networks: Iterable[Network], *, allow_public: bool, own: Iterable[Addr
         if first.is_multicast or first.is_unspecified or network.is_reserved or mapped:
             raise ValueError(f"{network} is not a network of hosts")
         if network.is_global and not allow_public:
-            raise ValueError(f"{network} is public; allow_public must be true for it")
+            raise ValueError(f"{network} is public; {switch} for it")
 
 
 def parse_port(text: str) -> tuple[str, int]:

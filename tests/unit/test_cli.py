@@ -82,6 +82,15 @@ def test_a_refused_configuration_is_78_and_one_line_for_each_problem(
     assert second.startswith("vedette: configuration: scan.nope: unknown key (its value is 1); ")
 
 
+def test_a_report_that_cannot_be_written_is_refused_at_once(vedette: Vedette) -> None:
+    """Not with a traceback, after a minute of scanning."""
+    assert vedette("report", "--output", "/proc/nope/report.html") == (
+        1,
+        "",
+        "vedette: /proc/nope/report.html: No such file or directory\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -104,7 +113,7 @@ def test_a_usage_error_is_64(vedette: Vedette, words: list[str], said: str) -> N
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["8.8.8.8"], "8.8.8.8/32 is public; allow_public must be true for it"),
+        (["8.8.8.8"], "8.8.8.8/32 is public; --allow-public must be given for it"),
         (
             ["192.0.2.1", "--", "-oN/etc/x"],
             (

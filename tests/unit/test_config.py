@@ -133,6 +133,13 @@ def test_variables_that_are_no_settings_are_left_alone(
 # ---- what is refused
 
 
+def test_one_port_is_a_list_of_ports(tmp_path: Path) -> None:
+    """YAML takes 22 for a number."""
+    scan: Any = read(tmp_path, "scan: {tcp_ports: 22}", **{"scan.udp_ports": "53"}).jobs["scan"]
+
+    assert (scan.tcp_ports, scan.udp_ports) == ("22", "53")
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -180,6 +187,9 @@ def test_variables_that_are_no_settings_are_left_alone(
         ("scan: {expected_ports: [ssh]}",
          "scan.expected_ports: 'ssh' is not a port like 22, tcp/22 or udp/53"),
         ("scan: {tcp_ports: '80-22'}", "scan.tcp_ports: '80-22': the range runs backwards"),
+        ("publish: {push: {instance: 7}}",
+         ("publish.push.instance: 7 is not allowed: Input should be a valid string (allowed: text);"
+          " write it in quotes")),
         ("- scan\n", "config.yaml: it must hold sections (state_directory, "),
         ("just words", "config.yaml: it must hold sections (state_directory, "),
         ("1: 2", "config.yaml: it must hold sections (state_directory, "),
@@ -194,7 +204,7 @@ def test_a_file_is_refused_in_one_sentence(tmp_path: Path, text: str, problem: s
     """The key, the value, what is allowed, and the nearest known key: no search in a manual."""
     (told,) = refusal(tmp_path, text)
 
-    assert told == problem if problem[-1] in ")?" else told.startswith(problem)
+    assert told == problem if problem[-1] in ")?s" else told.startswith(problem)
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
