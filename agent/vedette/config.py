@@ -277,13 +277,20 @@ def _shown(value: Any) -> str:
 
 def main() -> int:
     """Read the order from standard input; write the settings, or the list of problems, pickled."""
-    order = json.load(sys.stdin)
+    text = sys.stdin.read()
+    if not text:  # who wanted to ask was ended before it could
+        return 0
+    order = json.loads(text)
     result: Settings | list[str]
     try:
         result = read(None if order["file"] is None else Path(order["file"]), order["flags"])
     except ConfigError as exc:
         result = exc.problems
-    sys.stdout.buffer.write(pickle.dumps(result))
+    try:
+        sys.stdout.buffer.write(pickle.dumps(result))
+        sys.stdout.flush()
+    except BrokenPipeError:  # or since then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
