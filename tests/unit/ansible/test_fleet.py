@@ -70,6 +70,16 @@ def test_a_host_in_two_groups_is_refused() -> None:
         _agents({"agents_exposed": ["web"], "agents_pushed": ["web"]})
 
 
+def test_nobody_here_expects_who_writes_to_a_cluster() -> None:
+    """Each Prometheus of the fleet would miss it for ever."""
+    (agent,) = _agents(
+        {"agents_remote_write": ["van"], "prometheus": ["m1"]},
+        van={"vedette_remote_write_url": "https://mimir.example/api/v1/push"},
+    )
+
+    assert (agent["receiver"], agent["seen_by"]) == ("", [])
+
+
 def test_a_further_gateway_takes_its_share_and_moves_nobody_else() -> None:
     """Else each change of the gateways would leave groups of most hosts behind at the old ones."""
     three, four = ["g1", "g2", "g3"], ["g1", "g2", "g3", "g4"]

@@ -50,20 +50,22 @@ def fleet(
     """Return the agents, by name: {name, mode, target, labels, gateway, receiver, seen_by}.
 
     gateway: the Pushgateway of a pushed host. receiver: the Prometheus that a written host
-    sends to. seen_by: the hosts whose Prometheus should have its series.
+    sends to, "" where it sends to a cluster. seen_by: the hosts whose Prometheus should have its
+    series; of what goes to a cluster, none has.
     Raises ValueError, in words, for a host that is in two groups.
     """
     agents = []
     for name, mode in sorted(_modes(groups).items()):
+        own = hostvars[name]
         target = f"{address(name, hostvars)}:{agent_port}"
         gateway = chosen(name, pushgateways) if mode == "pushed" else ""
-        receiver = chosen(name, prometheus) if mode == "written" else ""
+        is_ours = mode == "written" and not own.get("vedette_remote_write_url")
+        receiver = chosen(name, prometheus) if is_ours else ""
         if mode == "written":
-            seen_by = [receiver]
+            seen_by = [receiver] if receiver else []
         else:
             scraped = f"{address(gateway, hostvars)}:{pushgateway_port}" if gateway else target
             seen_by = watchers(scraped, prometheus, sharded=sharded)
-        own = hostvars[name]
         labels = {
             label: str(own[variable]) for label, variable in _LABELS.items() if own.get(variable)
         }
