@@ -69,16 +69,17 @@ _ARGUMENTS = {
 # One question. A release that hangs must not hold up the rest.
 _ASK_SECONDS = 2
 _LARGEST = 64 << 20
-# A process that was told to end may still answer; one that goes on does not get any newer.
-_WRONG_SECONDS = 3
-_UNIT = ("ActiveState", "MainPID", "NRestarts")
+# A process that was told to end may still answer, and the state of the one before still be told;
+# one that goes on does not get any newer, and one that ended as soon as it was started will again.
+_HOPELESS_SECONDS = 3
+_UNIT = ("ActiveState", "MainPID", "NRestarts", "SubState")
 
 
 class Ill(Exception):
     """What is wrong, in words."""
 
 
-class WrongVersion(Ill):
+class Hopeless(Ill):
     """Waiting will hardly help."""
 
 
@@ -102,14 +103,14 @@ def main() -> None:
 
 def _patiently(look: Any, seconds: float) -> None:
     end = time.monotonic() + seconds
+    hopeless = float("inf")  # since when, without a break
     while True:
         try:
             look()
         except Ill as ill:
             now = time.monotonic()
-            if isinstance(ill, WrongVersion):
-                end = min(end, now + _WRONG_SECONDS)
-            if now > end:
+            hopeless = min(hopeless, now) if isinstance(ill, Hopeless) else float("inf")
+            if now > min(end, hopeless + _HOPELESS_SECONDS):
                 raise
             time.sleep(0.3)
         else:
@@ -118,12 +119,14 @@ def _patiently(look: Any, seconds: float) -> None:
 
 def _answers(want: dict[str, Any]) -> None:
     state = _unit()
+    if state["ActiveState"] == "failed" or state["SubState"].startswith("auto-restart"):
+        raise Hopeless(f"the service ended at once: {state}")
     if state["ActiveState"] != "active":
         raise Ill(f"the service is {state['ActiveState']}")
     text = _get(want["url"], want["ca_file"], want["username"], want["password"])
     seen = re.findall(r'(?m)^vedette_build_info\{[^}\n]*\bversion="([^"]*)"', text)
     if seen != [want["version"]]:
-        raise WrongVersion(
+        raise Hopeless(
             f"it answers as version {', '.join(seen) or 'unknown'}, not {want['version']}"
         )
     if not re.search(r"(?m)^vedette_job_last_success_timestamp_seconds\{", text):
