@@ -1,7 +1,7 @@
 """Print, as JSON, what a host has: which wheels it takes, room, the time, what is there and runs.
 
-probe.py ROOT ETC SYSTEMD UNIT...: the directories of the agent, of its configuration and of units,
-and the units that should run. Says
+probe.py NOW ROOT ETC SYSTEMD UNIT...: the controller's time, the directories of the agent, of its
+configuration and of units, and the units that should run. Says
 
 releases   {name: SHA-256 of its requirements, "" if it is not whole}
 bases      of vulnerabilities
@@ -84,7 +84,8 @@ def idle(units: List[str]) -> List[str]:  # noqa: UP006
     ]
 
 
-root, etc, systemd = map(Path, sys.argv[1:4])
+off_seconds = time.time() - float(sys.argv[1])  # at once: with many hosts, much later is too late
+root, etc, systemd = map(Path, sys.argv[2:5])
 current = root / "current"
 room = os.statvfs("/opt" if Path("/opt").is_dir() else "/")
 print(
@@ -94,7 +95,7 @@ print(
             "recent": sys.version_info >= (3, 11),
             "venv": find_spec("venv") is not None,
             "free_bytes": room.f_bavail * room.f_frsize,
-            "now": time.time(),
+            "off_seconds": off_seconds,
             "running": os.path.basename(os.readlink(current)) if current.is_symlink() else "",  # noqa: PTH115, PTH119
             "releases": {
                 name: digest(root / "releases" / name) for name in names(root / "releases")
@@ -102,7 +103,7 @@ print(
             "bases": names(root / "knowledge"),
             "prepared": is_prepared(root),
             "stale": is_stale(root, etc, systemd),
-            "idle": idle(sys.argv[4:]),
+            "idle": idle(sys.argv[5:]),
         }
     )
 )
