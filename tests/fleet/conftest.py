@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,18 @@ from tests.fleet.machine import Fleet
 _PROGRAMS = ("ip", "mmdebstrap", "mount", "nsenter", "systemd-nspawn")
 # {what: how much}: measured on the way, printed after the tests, asserted nowhere.
 FIGURES: dict[str, str] = {}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what was measured, where this is one of several processes."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = FIGURES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a process has measured. One that was killed has told nothing."""
+    FIGURES.update(getattr(node, "workeroutput", {}).get("figures", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

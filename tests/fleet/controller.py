@@ -145,7 +145,7 @@ class Controller:
             for file, text in broken.items():
                 with (source / file).open("a") as end:
                     end.write(text)
-            return wheelhouse(self.directory / "made", ("3.11", "3.13"), source)
+            return wheelhouse(self.directory / "made", ("3.11", "3.12", "3.13"), source)
 
 
 def _run(*argv: str) -> str:

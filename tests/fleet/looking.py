@@ -3,6 +3,7 @@
 import json
 import re
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -40,14 +41,15 @@ _ANYBODY = ssl._create_unverified_context()  # noqa: S323, SLF001 - who knocks, 
 
 
 class Sink(BaseHTTPRequestHandler):
-    """A webhook: keeps the alerts that it is sent."""
+    """A webhook: keeps the alerts that it is sent, each with when that was."""
 
-    alerts: ClassVar[list[dict[str, Any]]] = []
+    alerts: ClassVar[list[tuple[float, dict[str, Any]]]] = []
 
     def do_POST(self) -> None:
         """Take a notification of Alertmanager."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.alerts.extend(json.loads(body)["alerts"])
+        now = time.monotonic()
+        self.alerts.extend((now, alert) for alert in json.loads(body)["alerts"])
         self.send_response(200)
         self.end_headers()
 

@@ -228,13 +228,14 @@ class Fleet:
 
     def create(self) -> None:
         """Make the bridge, with this host on .1."""
-        taken = _run("ip", "-4", "route", "show", "table", "all")
-        free = [f"10.98.{n}" for n in range(1, 255) if f" 10.98.{n}." not in f" {taken}"]
-        assert free, "there is no free network 10.98.x.0/24"
-        self.network = free[os.getpid() % len(free)]
-        _run("ip", "link", "add", self.bridge, "type", "bridge")
-        _run("ip", "address", "add", f"{self.network}.1/24", "dev", self.bridge)
-        _run("ip", "link", "set", self.bridge, "up")
+        with root.locked("networks"):  # of two that are made at once, each has its own
+            taken = _run("ip", "-4", "route", "show", "table", "all")
+            free = [f"10.98.{n}" for n in range(1, 255) if f" 10.98.{n}." not in f" {taken}"]
+            assert free, "there is no free network 10.98.x.0/24"
+            self.network = free[os.getpid() % len(free)]
+            _run("ip", "link", "add", self.bridge, "type", "bridge")
+            _run("ip", "address", "add", f"{self.network}.1/24", "dev", self.bridge)
+            _run("ip", "link", "set", self.bridge, "up")
 
     def machine(self, base: Path | None = None) -> Machine:
         """Boot another one, from this root."""
@@ -275,7 +276,12 @@ def fleet() -> Iterator[Fleet]:
 
 
 def remove_leftovers() -> None:
-    """Remove what runs that were killed could not remove themselves."""
+    """Remove what runs that were killed could not remove themselves; one at a time does that."""
+    with root.locked("leftovers"):
+        _remove_leftovers()
+
+
+def _remove_leftovers() -> None:
     for group in _cgroups_of(_is_left):
         for file in group.rglob("cgroup.procs"):
             with suppress(OSError):

@@ -28,8 +28,9 @@ def proxy(fleet: Fleet) -> Iterator[str]:
     own.mkdir()
     (own / "acng.conf").write_text("".join(f"{k}: {v}\n" for k, v in settings.items()))
     server = subprocess.Popen(  # noqa: S603 - our own proxy
-        [program, "-c", str(own)], stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        # A run that is killed takes it along.
+        ["setpriv", "--pdeathsig", "TERM", program, "-c", str(own)],  # noqa: S607
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         wait_until("the proxy", lambda: _listens(f"{fleet.network}.1"), 10)

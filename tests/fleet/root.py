@@ -1,7 +1,8 @@
-"""Debian roots to boot machines from: built once by mmdebstrap, kept outside the repository."""
+"""Roots to boot machines from: built once by mmdebstrap, kept outside the repository."""
 
 import fcntl
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ _BUILD_SECONDS = 600
 
 # The release whose Python is the one of .venv: the wheels that are made here must fit there.
 RELEASES = {(3, 11): "bookworm", (3, 13): "trixie"}
+UBUNTU = "noble"
 _HOST = (
     *("systemd", "systemd-sysv", "dbus", "iproute2", "openssh-server", "sudo"),
     *("nftables", "ca-certificates"),
@@ -23,6 +25,12 @@ _HOST = (
 BAREST = (*_HOST, "python3.13", "nmap")
 BARE = (*_HOST, "python3", "python3-apt")  # without python3-apt, apt has no check mode
 MACHINE = (*BARE, "nmap")
+# What apt says then: its own words for a name, a connection, a page that is not to be had.
+_NO_ANSWER = re.compile(r"^.*(?:resolving|connect to|Connection|40[34] ) .*$", re.MULTILINE)
+
+
+class Unreachable(Exception):
+    """The archive of a release does not answer here, in words."""
 
 
 def release() -> str:
@@ -44,7 +52,10 @@ def locked(name: str) -> Iterator[Path]:
 
 
 def base(packages: Iterable[str] = MACHINE, of: str = "") -> Path:
-    """Return a root of a release, or of `release()`. Takes a minute the first time."""
+    """Return a root of a release, or of `release()`. Takes a minute the first time.
+
+    Raises Unreachable for Ubuntu, whose archive not everybody who has Debian's can reach.
+    """
     wanted, suite = sorted(packages), of or release()
     mark = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:8]
     with locked(f"fleet-{suite}-{mark}") as root:
@@ -55,22 +66,32 @@ def base(packages: Iterable[str] = MACHINE, of: str = "") -> Path:
 
 def _build(root: Path, packages: list[str], suite: str) -> None:
     unfinished = root.with_name(f"{root.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    more = []
+    if suite == UBUNTU:  # Debian has the keys; which archive that is, mmdebstrap knows
+        keys = root.with_name(f"{root.name}.keys")
+        _mmdebstrap("--variant=extract", "--include=ubuntu-keyring", suite="trixie", into=keys)
+        keyring = keys / "usr/share/keyrings/ubuntu-archive-keyring.gpg"
+        more = [f"--keyring={keyring}", "--components=main,universe"]
+    include = f"--include={','.join(packages)}"
+    _mmdebstrap("--variant=minbase", include, *more, suite=suite, into=unfinished)
+    unfinished.rename(root)
+
+
+def _mmdebstrap(*options: str, suite: str, into: Path) -> None:
+    shutil.rmtree(into, ignore_errors=True)  # half of one, of a run that was killed
     done = subprocess.run(  # noqa: S603 - the tests' own command
-        [  # noqa: S607 - wherever the distribution has it
-            "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
-            suite, str(unfinished),
-        ],
+        ["mmdebstrap", *options, suite, str(into)],  # noqa: S607
         input=_sources(suite), text=True, check=False, timeout=_BUILD_SECONDS,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    assert done.returncode == 0, f"mmdebstrap could not build {root}: {done.stdout[-2000:]}"
-    unfinished.rename(root)
+    if suite == UBUNTU and done.returncode != 0 and (why := _NO_ANSWER.search(done.stdout)):
+        raise Unreachable(why[0].strip())
+    assert done.returncode == 0, f"mmdebstrap could not build {into}: {done.stdout[-2000:]}"
 
 
 def _sources(suite: str) -> str:
     """Return this machine's own package sources for that release; mmdebstrap knows others."""
-    if not _SOURCES.exists():
+    if suite == UBUNTU or not _SOURCES.exists():
         return ""
     text = _SOURCES.read_text()
     for other in RELEASES.values():
