@@ -97,9 +97,28 @@ def expected(product: str, version: str) -> dict[str, str]:
         if any(part.get("req") or part.get("tsw") in RESTRICTING for part in parts):
             found[record["cve"]] = "platform"
         elif parts:
-            closed = any({"v", "vs", "vei", "vee"} & part.keys() for part in parts)
+            mended = ended(record, product, version)
+            closed = any(
+                {"v", "vs", "vei", "vee"} & part.keys()
+                and not (mended and not {"v", "vs", "vsi", "vse"} & part.keys())
+                for part in parts
+            )
             found[record["cve"]] = "confirmed" if closed else "possible"
     return found
+
+
+def ended(record: Mapping[str, Any], product: str, version: str) -> bool:
+    """Whether a range without a beginning ends in a version's branch, and before it.
+
+    "Before 6.2.17, before 6.3.4": 6.2.17 has the fix.
+    """
+    numbers = re.findall(r"\d+", version)[:2]
+    return any(
+        re.findall(r"\d+", bound)[:2] == numbers and not holds(part, version)
+        for part in record["affected"]
+        if part["p"] == product and not {"v", "vs", "vsi", "vse"} & part.keys()
+        if (bound := part.get("vei") or part.get("vee"))
+    )
 
 
 def beside(version: str) -> Iterator[str]:

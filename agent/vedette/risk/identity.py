@@ -210,7 +210,7 @@ def _from_banner(knowledge: Knowledge, banner: Service, host: str) -> Identity |
     product, told, secondary = _product(knowledge, banner)
     if not product:
         return None
-    version, windows = told, _on_windows(banner)
+    version, windows = told, product == "iis" or _on_windows(banner)
     if match := _MARIADB.match(version):
         product, version = "mariadb", match[1]
     elif version.lower().startswith("for_windows_"):
@@ -266,7 +266,8 @@ def _product(knowledge: Knowledge, banner: Service) -> tuple[str, str, bool]:
         if (
             product == named
             or not banner.product
-            or (told and (not banner.version or banner.version.lower().startswith(told.lower())))
+            or (told and not banner.version)
+            or (version and banner.version.lower().startswith(version.lower()))
             or set(re.split(r"[\W_]+", name.lower())) <= spoken
             or (product != vendor.lower() and set(product.split("_")) <= spoken)
         ):

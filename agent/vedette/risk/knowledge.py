@@ -233,6 +233,7 @@ class Knowledge:
             " AND (exact IS NULL OR instr(exact, ?) OR instr(exact, ?))",
             (self._numbers.get(product), full, base, canonical, plain if portable else canonical),
         )
+        mended: frozenset[int] | None = None
         for lo, lo_in, hi, hi_in, lo_text, hi_text, exact, strict, needs, certain, *cve in rows:
             loosely = False
             if exact is not None:
@@ -252,17 +253,33 @@ class Knowledge:
                     continue
                 if hi is not None and (upper > hi or (upper == hi and not hi_in)):
                     continue
-            own = lo is None and product in _TOLD_BY_BRANCH and hi_text
+            if lo is None and hi_text and product in _TOLD_BY_BRANCH:
+                loosely |= versions.branch(version) != versions.branch(hi_text)
+            elif lo is None and certain and exact is None:
+                mended = self._mended(product, version) if mended is None else mended
+                loosely |= cve[0] in mended
             yield Match(
                 _cve(*cve),
-                bool(certain)
-                and not loosely
-                and not (own and versions.branch(version) != versions.branch(own)),
+                bool(certain) and not loosely,
                 tuple((needs or "").split()),
                 hi_text if hi_text and not hi_in else "",
                 hi_text or "",
                 _bounds(lo_text, lo_in, hi_text, hi_in, exact),
             )
+
+    def _mended(self, product: str, version: str) -> frozenset[int]:
+        """Return the CVEs of which a range ends below a version, in the same branch.
+
+        "9.9.7-P1 and before, 9.10.2-P2 and before" are two ranges without a beginning: 9.9.7-P2 is
+        in the second by its number, but not by what is meant.
+        """
+        here = versions.branch(version)
+        rows = self._db.execute(
+            "SELECT cve, hi_text FROM range WHERE product = ? AND lo IS NULL AND exact IS NULL"
+            " AND (hi < ?2 OR (hi = ?2 AND NOT hi_included))",
+            (self._numbers.get(product), versions.key(version)),
+        )
+        return frozenset(cve for cve, text in rows if versions.branch(text) == here)
 
     def upper_bounds(self, product: str) -> Mapping[str, list[str]]:
         """Return the upper bounds of all ranges of a product, by CVE."""

@@ -82,6 +82,11 @@ def told(banner: Service) -> tuple[str, str, str, str]:
         ),
         (service("MySQL", "5.5.5-10.11.4-MariaDB"), ("mariadb", "10.11.4", "", "")),
         (
+            service("MySQL", "5.5.5-10.5.8-MariaDB-1:10.5.8+maria~focal", "",
+                    "cpe:/a:mariadb:mariadb:5.5.5-10.5.8-mariadb-1:10.5.8+maria~focal"),
+            ("mariadb", "10.5.8", "", ""),
+        ),
+        (
             service("MySQL", "8.0.32-0ubuntu0.22.04.2"),
             ("mysql", "8.0.32", "ubuntu:jammy mysql 8.0.32-0ubuntu0.22.04.2", "ubuntu"),
         ),
@@ -291,9 +296,10 @@ def test_of_other_families_nobody_knows_which_packages_are_a_vendors(name: str) 
     [
         (service("Apache httpd", "2.4.49", "(Win64) OpenSSL/1.1.1k"), True),
         (service("Apache httpd", "2.4.49", "", "cpe:/o:microsoft:windows"), True),
+        (service("Microsoft IIS httpd", "6.0"), True),
         (service("Apache httpd", "2.4.49", "(Unix)", "cpe:/o:linux:linux_kernel"), False),
     ],
 )
 def test_what_says_that_it_runs_on_windows_does(banner: Service, windows: bool) -> None:  # noqa: FBT001
     """Flaws that are on Windows only are there."""
-    assert next(identify(empty(), banner, None)).windows is windows
+    assert next(identify(Knowledge(BUNDLED), banner, None)).windows is windows

@@ -522,6 +522,23 @@ def test_sql_server_is_mended_on_two_tracks(
     assert found == ({} if confidence is None else {"CVE-2024-20701": confidence})
 
 
+@pytest.mark.parametrize(
+    ("version", "confidence"),
+    [("9.9.7-P1", 80), ("9.9.7-P2", 30), ("9.10.2-P2", 80), ("9.10.2-P3", None), ("9.8.1", 80)],
+)
+def test_ranges_without_a_beginning_are_of_their_branches(
+    tmp_path: Path, version: str, confidence: int | None
+) -> None:
+    """9.9.7-P2 has the fix of 9.9, though it is less than 9.10.2-P2."""
+    parts = [{"p": "bind", "vei": "9.9.7", "upd": "p1", "src": "nvd"},
+             {"p": "bind", "vei": "9.10.2", "upd": "p2", "src": "nvd"}]  # fmt: skip
+    knowledge = base(tmp_path / "base", [{"cve": "CVE-2015-5477", "affected": parts}])
+
+    found = verdict(knowledge, service("ISC BIND", version))
+
+    assert found == ({} if confidence is None else {"CVE-2015-5477": confidence})
+
+
 def test_what_a_release_ships_can_be_told_from_its_fixes(tmp_path: Path) -> None:
     """nginx/1.18.0 beside Ubuntu's OpenSSH: nobody has said what jammy's archive holds."""
     mended = {"CVE-2021-23017": "1.18.0-6ubuntu11", "CVE-2019-9511": "1.16.1-0ubuntu1"}
