@@ -16,7 +16,7 @@ _STANDARD_INPUT = "-"
 _COLUMNS_LIVE = ("WHAT", "NAME", "WHERE", "PACKETS", "BYTES, OR WHAT WAS SEEN")
 _WINDOW_SECONDS = 2
 _SHOWN = 12  # of each kind
-_COLUMNS = ("WHAT", "NAME", "FLOWS", "PACKETS", "BYTES", "HOW")
+_COLUMNS = ("WHAT", "NAME", "FLOWS", "PACKETS", "BYTES", "HOW, OR WHAT WAS SEEN")
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,8 @@ def _watch(given: argparse.Namespace, settings: Any) -> int:
     from vedette.store import Store  # noqa: PLC0415
 
     log.start("error", settings.log_format)
-    options = replace(settings.jobs["sniff"], interval_seconds=_WINDOW_SECONDS)
+    options = settings.jobs["sniff"]
+    options = replace(options, interval_seconds=_WINDOW_SECONDS, names=max(options.names, _SHOWN))
     previous, stop, number = None, Event(), 0
     try:
         with ExitStack() as stack:
@@ -94,7 +95,7 @@ def _live_rows(document: Mapping[str, Any]) -> list[Sequence[str]]:
             e["event"],
             e["subject"],
             "",
-            " ".join(f"{k}={v}" for k, v in e["evidence"].items()),
+            _seen(e["evidence"]),
         )
         for e in document["events"][:_SHOWN]
     ]
@@ -106,12 +107,34 @@ def _live_rows(document: Mapping[str, Any]) -> list[Sequence[str]]:
         ("application", a["app_protocol"], "", "", str(a["bytes"]))
         for a in document["applications"][:_SHOWN]
     ]
+    rows += [
+        (
+            "service",
+            s["app_protocol"],
+            f"{s['transport']}/{s['port']} {s['direction']}",
+            str(s["packets"]),
+            str(s["bytes"]),
+        )
+        for s in document["services"][:_SHOWN]
+    ]
+    rows += [
+        ("asked for", a["which"], f"{a['app_protocol']} {a['what']}", "", f"{a['times']} times")
+        for a in document["asked_for"][:_SHOWN]
+    ]
     rows += [("peer", p["peer"], "", "", str(p["bytes"])) for p in document["peers"]]
     rows += [
         ("neighbour", n["address"], n["mac"], "", n["vendor"])
         for n in document["neighbours"][:_SHOWN]
     ]
     return rows
+
+
+def _joined(between: str, *texts: str) -> str:
+    return between.join(filter(None, texts))
+
+
+def _seen(evidence: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in evidence.items())
 
 
 def _read(stream: BinaryIO, settings: Any) -> dict[str, Any]:
@@ -125,19 +148,41 @@ def _print(document: Mapping[str, Any]) -> None:
     from vedette import terminal  # noqa: PLC0415
 
     rows = [
+        ("event", e["event"], "", "", "", f"{e['subject']} {_seen(e['evidence'])}")
+        for e in document["events"][:_SHOWN]
+    ]
+    rows += [
         ("protocol", name, "", str(count["packets"]), str(count["bytes"]), "")
         for name, count in document["protocols"].items()
     ]
     rows += [
         (
             "application", name, str(c["flows"]), str(c["packets"]), str(c["bytes"]),
-            ", ".join(f"{n} by {how}" for how, n in c["by"].items() if n),
+            _joined(
+                "; ", ", ".join(f"{n} by {how}" for how, n in c["by"].items() if n),
+                ", ".join(c["alpn"]), ", ".join(c["names"]),
+            ),
         )
         for name, c in document["application_protocols"].items()
     ]  # fmt: skip
     rows += [
         ("peer", peer["address"], "", str(peer["packets"]), str(peer["bytes"]), "")
         for peer in document["peers"]
+    ]
+    rows += [
+        (
+            "neighbour",
+            n["address"],
+            "",
+            "",
+            "",
+            _joined(" ", n["mac"], n["vendor"], n["name"]),
+        )
+        for n in document["neighbours"][:_SHOWN]
+    ]
+    rows += [
+        ("system", s["address"], "", "", "", f"{s['family']}, {s['confidence']}")
+        for s in document["systems"][:_SHOWN]
     ]
     rows += [
         ("undecodable", reason, "", str(number), "", "")

@@ -38,7 +38,8 @@ class Sniff:
     applications: {protocol: bytes}. spoken: {place: (protocol, content|port)}. used: {place: Unix
     time of the last packet}. idle: open places that nobody used for 30 days. event_counts, events:
     since the start, and the newest. systems: {address: (family, how sure)}. shed: frames that were
-    not looked into. names: how many were asked for by DNS in the last window.
+    not looked into. Of the last window: names: how many were asked for by DNS; asked: (protocol,
+    sni|host|alpn, which, how often).
     """
 
     seconds: float
@@ -56,6 +57,7 @@ class Sniff:
     systems: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     shed: int = 0
     names: int = 0
+    asked: tuple[tuple[str, str, str, int], ...] = ()
 
 
 def learn(sniff: Sniff, summary: Mapping[str, Any], now: float, *, asked: bool = False) -> Sniff:
@@ -65,7 +67,9 @@ def learn(sniff: Sniff, summary: Mapping[str, Any], now: float, *, asked: bool =
     """
     spoken = dict(sniff.spoken)
     for transport, port, protocol, how, _ in summary.get("spoken", ()):
-        spoken[transport, port] = protocol, how
+        # What is usual at a port is no news, once it was heard what is spoken there.
+        if how == "content" or spoken.get((transport, port), ("", how))[1] == how:
+            spoken[transport, port] = protocol, how
     applications, used = dict(sniff.applications), dict(sniff.used)
     for transport, port, _, packets, size in summary["services"]:
         name = spoken.get((transport, port), ("unknown", ""))[0]

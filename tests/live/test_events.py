@@ -188,12 +188,14 @@ def test_ordinary_traffic_is_no_event() -> None:
 
 
 @beside
-def test_a_neighbours_system_is_told_by_its_syns() -> None:
+def test_a_neighbours_system_is_told_by_its_syns_and_what_it_asks_for_by_its_hellos() -> None:
     """The fingerprint job takes it over at its next run, with how sure it is, and asks nobody."""
     fingerprint = ("--fingerprint.enabled", "yes", "--fingerprint.interval-seconds", "60")
-    with watched("story-passive", *fingerprint) as there:
+    with watched("story-passive", *fingerprint, "--sniff.names", "5") as there:
         before_the_storm(there)
         visits(there.peer, V4)
+        hello = {("tls", "sni", "shop.example"), ("tls", "alpn", "h2")}
+        wait_for("what is asked for", lambda: hello <= asked_for(there), 20)
         guessed = {"address": PEER_V4, "source": "passive", "family": "Linux"}
         agent = there.agent
         wait_for("the guess", lambda: agent.metrics().labels("vedette_os_info", **guessed), 75)
@@ -216,6 +218,15 @@ def visits(visitor: Namespace, address: str) -> None:
     done = visitor.run(["ssh-keyscan", "-T", "5", address])
     assert "ssh-ed25519" in done.stdout, done.stderr
     log_in_by_ftp(visitor, address, b"anonymous", b"me@example.org")
+
+
+def asked_for(there: Watched) -> set[tuple[str, str, str]]:
+    """Ask a shop of that name; return what the last window's conversations have asked for."""
+    shop = ("--resolve", f"shop.example:443:{V4}", "https://shop.example/")
+    done = there.peer.run(["curl", "-sko", "/dev/null", *shop])
+    assert done.returncode == 0, done.stderr
+    rows = there.traffic()["asked_for"]
+    return {(row["app_protocol"], row["what"], row["which"]) for row in rows}
 
 
 def log_in_by_ftp(client: Namespace, address: str, user: bytes, password: bytes) -> None:

@@ -32,6 +32,20 @@ def test_bytes_go_to_what_a_port_speaks_not_to_its_number() -> None:
     assert sniff.used == {("tcp", 8080): NOW, ("tcp", 22): NOW}
 
 
+def test_what_is_usual_at_a_port_is_no_news_once_it_was_heard() -> None:
+    """Windows in which nobody's words were looked into say the port's."""
+    services = {"services": [["tcp", 443, "in", 2, 120]]}
+    heard = {**services, "spoken": [["tcp", 443, "ssh", "content", NOW]]}
+    unheard = {
+        **services, "spoken": [["tcp", 443, "tls", "port", NOW], ["udp", 53, "dns", "port", NOW]],
+    }  # fmt: skip
+
+    assert learn(learn(SNIFF, heard, NOW), unheard, NOW).spoken == {
+        ("tcp", 443): ("ssh", "content"), ("udp", 53): ("dns", "port"),
+    }  # fmt: skip
+    assert learn(learn(SNIFF, unheard, NOW), heard, NOW).spoken["tcp", 443] == ("ssh", "content")
+
+
 def test_what_the_agent_itself_asks_is_not_used_by_that() -> None:
     """It scans each open port several times an hour: none would ever be idle."""
     summary = {"services": [["tcp", 22, "in", 9, 900]]}

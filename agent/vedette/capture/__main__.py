@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--snap-bytes", type=int, default=126)
     parser.add_argument("--cpu-ratio", type=float, default=1.0)
     parser.add_argument("--looks", type=int, default=0, help="frames looked into, a second")
+    parser.add_argument("--names", type=int, default=0, help="told of those that are asked for")
     parser.add_argument("--events", type=json.loads, default={}, help="thresholds, as JSON")
     arguments = parser.parse_args()
 
@@ -83,12 +84,13 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
     # Imported late: it takes a while, and the agent's first line may come meanwhile.
     from vedette.capture.accepted import Accepted  # noqa: PLC0415
     from vedette.capture.accounting import Counter  # noqa: PLC0415
+    from vedette.capture.dissection import by_port  # noqa: PLC0415
     from vedette.capture.makers import Makers  # noqa: PLC0415
     from vedette.capture.ring import Ring  # noqa: PLC0415
     from vedette.capture.telling import Telling  # noqa: PLC0415
 
     makers, look = Makers(), Lock()
-    dissection = _dissection(arguments.events, told, makers.of)
+    dissection = _dissection(arguments, told, makers.of)
 
     def look_at(name: str, link_type: int, frame: bytes, size: int, at: float) -> None:
         with look:
@@ -126,13 +128,15 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
         makers.learn([*window.macs(), *(mac for _, mac, *_ in line["heard"])])
         line |= {kind: makers.complete(kind, line[kind]) for kind in ("neighbours", "heard")}
         line["shed"] = telling.shed() if telling else 0
+        line["spoken"] += by_port(line["services"], line["spoken"], time())
         print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
-def _dissection(events: dict[str, Any], told: _Told, vendor_of: Callable[[str], str]) -> Any:
+def _dissection(arguments: argparse.Namespace, told: _Told, vendor_of: Callable[[str], str]) -> Any:
     from vedette.capture.dissection import Dissection  # noqa: PLC0415
     from vedette.thresholds import Thresholds  # noqa: PLC0415
 
+    events = arguments.events
     lists = {key: tuple(value) for key, value in events.items() if isinstance(value, list)}
     return Dissection(
         Thresholds(**(events | lists)),
@@ -141,6 +145,7 @@ def _dissection(events: dict[str, Any], told: _Told, vendor_of: Callable[[str], 
         vendor_of=vendor_of,
         gateways=lambda: told.gateways,
         macs=lambda: told.macs,
+        names=arguments.names,
     )
 
 
@@ -185,11 +190,12 @@ def _or_die(work: Callable[[], None]) -> None:
 def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
     from vedette.capture import scapy_backend  # noqa: PLC0415
     from vedette.capture.accepted import Accepted  # noqa: PLC0415
+    from vedette.capture.dissection import by_port  # noqa: PLC0415
     from vedette.capture.worth import Budget, begins_connection, kind  # noqa: PLC0415
 
     sockets = scapy_backend.Sockets(lambda name: name in told.interfaces)
     vendor_of, accepted = scapy_backend.vendors(), Accepted()
-    dissection = _dissection(arguments.events, told, vendor_of)
+    dissection = _dissection(arguments, told, vendor_of)
     while True:
         start = monotonic()
         sockets.follow()
@@ -207,6 +213,7 @@ def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
         line = window.as_json(monotonic() - start, arguments.peers, sockets.dropped(), vendor_of)
         line |= dissection.window(window.syns(), window.begun, accepted.take())
         line |= {"shed": budget.shed}
+        line["spoken"] += by_port(line["services"], line["spoken"], time())
         print(json.dumps(line, separators=(",", ":")), flush=True)
 
 

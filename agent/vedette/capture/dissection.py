@@ -6,7 +6,7 @@ Everything in it is bounded, and nothing that comes in raises.
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from ipaddress import ip_address
 from time import time
 from typing import Any
@@ -17,6 +17,7 @@ from vedette.capture.classify import dns
 from vedette.capture.decode import Packet
 from vedette.capture.events import Events
 from vedette.capture.flows import LOOKS, Flow, Key, payload
+from vedette.capture.heavy import Heavy
 from vedette.capture.lookups import Lookups
 from vedette.capture.neighbours import Arp, Neighbours
 from vedette.capture.scans import Scans
@@ -27,6 +28,7 @@ from vedette.thresholds import Thresholds
 
 _FLOWS_KEPT = 8192
 _SYSTEMS_KEPT = 1024
+_ASKED_KEPT, _ASKED_TOLD = 256, 12
 # Nothing is offered at Linux' ports from here on: clients have them, and traceroutes end there.
 _CLIENTS_FROM = 32_768
 _RST = 0x04
@@ -62,12 +64,28 @@ def _nobody() -> Collection[bytes]:
     return ()
 
 
+def by_port(
+    services: Iterable[Sequence[Any]], spoken: Iterable[Sequence[Any]], at: float
+) -> list[list[Any]]:
+    """Return rows like those of `spoken`, of services whose words were not looked into.
+
+    services: [transport, port, ...], of those that were used.
+    """
+    known = {(row[0], row[1]) for row in spoken}
+    return [
+        [transport, port, usual, "port", at]
+        for transport, port in sorted({(row[0], row[1]) for row in services} - known)
+        if (usual := classify.by_port(transport, port))
+    ]
+
+
 class Dissection:
     """own: this host's addresses, packed. ports: its open ports, {"tcp": numbers, "udp": numbers}.
 
     everything: whose host this is is not known (a capture file): all servers are looked at.
     vendor_of: from a MAC to its maker. gateways: the default ones, packed. macs: of
-    this host's cards, as far as they are known.
+    this host's cards, as far as they are known. names: how many are told of those that clients ask
+    for (TLS' SNI, HTTP's host).
     """
 
     def __init__(
@@ -80,10 +98,11 @@ class Dissection:
         vendor_of: Callable[[str], str] = lambda _: "",
         gateways: Callable[[], Collection[bytes]] = _nobody,
         macs: Callable[[], Collection[bytes]] = _nobody,
+        names: int = 0,
     ) -> None:
         self._thresholds, self._own, self._ports = thresholds, own, ports
         self._everything, self._vendor_of = everything, vendor_of
-        self._told_gateways = gateways
+        self._told_gateways, self._names = gateways, names
         self._events = Events(thresholds.cooldown_seconds)
         self._servers = Servers(thresholds, self._events, own)
         self._lookups = Lookups(thresholds, self._events)
@@ -95,6 +114,7 @@ class Dissection:
         self._begun: Bounded[tuple[bytes, int, bytes, int], int] = Bounded(_FLOWS_KEPT)
         self._spoken: Bounded[tuple[str, int], tuple[str, str, float]] = Bounded(_FLOWS_KEPT)
         self._systems: Bounded[bytes, tuple[str, str]] = Bounded(_SYSTEMS_KEPT)
+        self._asked = Heavy(_ASKED_KEPT)
         self._counts: dict[str, list[int]] = {}
         self._malformed: Counter[str] = Counter()
         self._at = 0.0
@@ -293,7 +313,10 @@ class Dissection:
         ports = packet.source_port, packet.destination_port
         flow = known or self._flows.use(key, lambda: Flow(packet.protocol, *ports))
         if known is None and flow.looks < LOOKS:
+            told = flow.told
             flow.look(said, *ports)
+            if flow.told is not told:
+                self._ask(flow)
         new = flow.looks == 1
         if new and packet.protocol == "tcp":
             self._scans.spoke(packet.destination, packet.destination_port)
@@ -306,6 +329,12 @@ class Dissection:
             count[0] += new
             count[1] += 1
             count[2] += size
+
+    def _ask(self, flow: Flow) -> None:
+        """Count what a conversation asks for. For whom is nobody's business, by default."""
+        for what, value in flow.told.items():
+            if self._names or what == "alpn":
+                self._asked.add(f"{flow.protocol} {what} {value}".encode(), 1)
 
     def _within_this_host(self, packet: Packet) -> bool:
         """Return whether this does not leave the host: nobody else can read it."""
@@ -384,7 +413,8 @@ class Dissection:
         application: [[protocol, flows, packets, bytes]] of the frames seen here that are not of
         this host's open ports. spoken: [[transport, port, protocol, content|port, Unix seconds of
         the last seen]].
-        names: how many were asked for by DNS. events: [[kind, subject, evidence, Unix seconds]].
+        names: how many were asked for by DNS. asked: [[protocol, sni|host|alpn, which, how often]]
+        of the conversations begun. events: [[kind, subject, evidence, Unix seconds]].
         heard: [[address, mac, vendor, how, name]]. systems: [[address, family, how sure: exact,
         generic or fuzzy]].
         """
@@ -393,12 +423,17 @@ class Dissection:
             "application": [[name, *count] for name, count in sorted(self._counts.items())],
             "spoken": [[*key, *value] for key, value in sorted(self._spoken.items())],
             "names": self._lookups.take(),
+            "asked": [
+                [*key.decode().split(" ", 2), times]
+                for key, times in self._asked.busiest(max(self._names, _ASKED_TOLD))
+            ],
             "events": self._events.take(),
             "heard": self._neighbours.take(self._vendor_of),
             "systems": [[str(ip_address(a)), *guess] for a, guess in self._systems.items()],
             "malformed": dict(sorted(self._malformed.items())),
         }
         self._counts, self._malformed = {}, Counter()
+        self._asked = Heavy(_ASKED_KEPT)
         self._spoken.clear()
         self._systems.clear()
         return told

@@ -205,6 +205,7 @@ def parse(line: str) -> Summary:
             "heard": _rows(told.get("heard", []), str, str, str, str, str),
             "systems": _rows(told.get("systems", []), str, str, str),
             "names": _checked(told.get("names", 0), int),
+            "asked": _rows(told.get("asked", []), str, str, str, int),
             "shed": _checked(told.get("shed", 0), int),
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:

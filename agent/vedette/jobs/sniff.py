@@ -72,6 +72,13 @@ class Options(JobOptions, Selection):
         le=10_000,
     )
     peers: int = setting(10, "How many peers get a series of their own.", ge=0, le=100)
+    names: int = setting(
+        0,
+        "How many names that clients ask for (TLS' SNI, HTTP's host) the inventory lists, of the"
+        " last window. No label has any. 0: none.",
+        ge=0,
+        le=100,
+    )
     events: Thresholds = field(default_factory=Thresholds)
 
 
@@ -92,6 +99,7 @@ def observe(options: Options, context: Context[Sniff]) -> Iterator[Sniff]:
         options.peers,
         *("--ring-bytes", str(options.ring_bytes), "--snap-bytes", str(options.snap_bytes)),
         *("--cpu-ratio", str(options.cpu_ratio), "--looks", str(options.looks_per_second)),
+        *("--names", str(options.names)),
         *("--events", json.dumps(asdict(options.events))),
     )
     own = {a.address for a in found}
@@ -170,6 +178,7 @@ def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str])
         dropped=dropped,
         shed=sniff.shed + summary.get("shed", 0),
         names=summary.get("names", 0),
+        asked=tuple(tuple(row) for row in summary.get("asked", ())),
         peers=dict(summary["peers"]),
         neighbours=dict(list(neighbours.items())[-_NEIGHBOURS_KEPT:]),
         spoken={place: what for place, what in sniff.spoken.items() if place in services},

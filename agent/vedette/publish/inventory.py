@@ -246,6 +246,10 @@ def traffic(sniff: Sniff | None) -> dict[str, Any] | None:
         "dropped_packets": dict(sniff.dropped),
         "shed_frames": sniff.shed,
         "names_asked_for": sniff.names,
+        "asked_for": [
+            {"app_protocol": name, "what": what, "which": which, "times": times}
+            for name, what, which, times in sniff.asked
+        ],
         "applications": [
             {"app_protocol": name, "bytes": size}
             for name, size in sorted(sniff.applications.items(), key=lambda item: -item[1])

@@ -30,7 +30,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from tests.captures.make import HELLO
 from vedette.capture import dhcp6, icmp, offline, passive_os, pcap
-from vedette.capture.dissection import Dissection
+from vedette.capture.dissection import Dissection, by_port
 from vedette.capture.syns import Row
 from vedette.thresholds import EVENTS, Thresholds
 
@@ -44,13 +44,16 @@ START = 1_700_000_000.0
 class Host:
     """A dissection on a host with two ports, and what it has told."""
 
-    def __init__(self, *, ports: dict[str, list[int]] | None = None, **thresholds: Any) -> None:
+    def __init__(
+        self, *, ports: dict[str, list[int]] | None = None, names: int = 0, **thresholds: Any
+    ) -> None:
         self.dissection = Dissection(
             Thresholds(**thresholds),
             lambda: frozenset({ip_address(OWN).packed}),
             lambda: ports or {"tcp": [22, 443], "udp": [53]},
             gateways=lambda: [ip_address(GATEWAY).packed],
             macs=lambda: [bytes.fromhex(OWN_MAC.replace(":", ""))],
+            names=names,
         )
         self.at = START
 
@@ -531,6 +534,40 @@ def test_a_port_of_this_host_is_known_by_what_it_speaks() -> None:
     host = Host().hears(connection(PEER, OWN, 443, (False, HELLO)))
 
     assert host.dissection.window([])["spoken"] == [["tcp", 443, "tls", "content", START + 0.02]]
+
+
+def test_ports_whose_words_nobody_looked_into_are_told_by_their_number() -> None:
+    """What has no usual protocol is not guessed."""
+    spoken = [["tcp", 8080, "tls", "content", START]]
+    used = [("tcp", 8080, "in"), ("udp", 51820, "in"), ("udp", 51820, "out"), ("tcp", 12_345, "in")]
+
+    told = by_port([[*place, 1, 60] for place in used], spoken, START)
+
+    assert told == [["udp", 51820, "wireguard", "port", START]]
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (0, {("tls", "alpn", "http/1.1", 2)}),
+        (
+            5,
+            {
+                ("tls", "alpn", "http/1.1", 2), ("tls", "sni", "www.example.org", 2),
+                ("http", "host", "example.org", 1),
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_asked_for_is_told_and_names_only_if_wanted(names: int, wanted: set[Any]) -> None:
+    """Once for each conversation; the next window begins anew."""
+    host = Host(names=names)
+    host.hears(connection(PEER, OWN, 443, (False, HELLO), (False, HELLO)))
+    host.hears(connection(PEER, OTHER, 443, (False, HELLO), sport=40_001))
+    host.hears(connection(PEER, OTHER, 80, *PAGE, sport=40_002))
+
+    assert {tuple(row) for row in host.dissection.window([])["asked"]} == wanted
+    assert host.dissection.window([])["asked"] == []
 
 
 def test_neighbours_are_heard_by_arp_ndp_dhcp_and_mdns() -> None:

@@ -37,6 +37,7 @@ DISSECTED: dict[str, Any] = {
     "heard": [["192.0.2.1", "02:00:00:00:00:01", "Acme", "arp", ""]],
     "systems": [["192.0.2.1", "Linux", "exact"]],
     "names": 3,
+    "asked": [["tls", "alpn", "h2", 2]],
     "shed": 12,
 }
 NOTHING_DISSECTED: dict[str, Any] = {
@@ -79,7 +80,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"events": [["fun", "x", {}, 1.5]]}, {"events": [["port_scan", "x", [], 1.5]]},
     {"events": [["port_scan", "x", {}, 1e300]]}, {"events": [["port_scan", 1, {}, 1]]},
     {"events": [["port_scan", "x", {"a": {}}, 1]]}, {"events": 1}, {"heard": [["a"]]},
-    {"names": -1}, {"shed": "12"},
+    {"names": -1}, {"asked": [["tls", "alpn", "h2", "2"]]}, {"shed": "12"},
 )  # fmt: skip
 
 
