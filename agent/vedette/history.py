@@ -27,13 +27,14 @@ CREATE TABLE IF NOT EXISTS fact(
     PRIMARY KEY(kind, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS change(
     id INTEGER PRIMARY KEY, at REAL, kind TEXT, key TEXT, what TEXT, before TEXT, after TEXT);
-CREATE INDEX IF NOT EXISTS change_at ON change(at);
+CREATE INDEX IF NOT EXISTS change_kind ON change(kind);
 PRAGMA user_version = {_FORMAT};
 COMMIT;
 """
-# Bounds for a host that is watched for years, and for neighbours who invent addresses.
+# Of each kind, for a host that is watched for years, and for neighbours who invent addresses: these
+# must not push out since when a port is open, or by when a finding is to be mended.
 _FACTS_KEPT = 20_000
-_CHANGES_KEPT = 50_000
+_CHANGES_KEPT = 10_000
 _REWRITE_SECONDS = 300
 # Primary result codes (https://sqlite.org/rescode.html) of a permission, a lock, a full disk: what
 # stands in the file may be good.
@@ -112,13 +113,15 @@ class History:
             return []
         with self._lock, self._connection as connection:
             for facts in news:
-                changes += _remember(connection, facts, at)
-            connection.executemany(
-                "INSERT INTO change(at, kind, key, what, before, after) VALUES (?, ?, ?, ?, ?, ?)",
-                [(c.at, c.kind, c.key, c.what, _text(c.before), _text(c.after)) for c in changes],
-            )
-            if changes:
-                _forget(connection)
+                new = list(_remember(connection, facts, at))
+                connection.executemany(
+                    "INSERT INTO change(at, kind, key, what, before, after)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    [(c.at, c.kind, c.key, c.what, _text(c.before), _text(c.after)) for c in new],
+                )
+                if new:
+                    _forget(connection, facts)
+                changes += new
         self._written.update({facts.kind: (facts, at) for facts in news})
         return changes
 
@@ -156,15 +159,20 @@ def _remember(connection: sqlite3.Connection, seen: Facts, at: float) -> Iterabl
                 yield Change(at, seen.kind, key, "disappeared", _value(before), None)
 
 
-def _forget(connection: sqlite3.Connection) -> None:
-    """Keep the file bounded: the oldest changes go, and of the facts those gone for longest."""
+def _forget(connection: sqlite3.Connection, seen: Facts) -> None:
+    """Keep a kind bounded: the oldest changes go, and of the facts those gone for longest.
+
+    What is present stays where the snapshot names all there is, and so bounds it itself.
+    """
     connection.execute(
-        "DELETE FROM change WHERE id <= (SELECT max(id) FROM change) - ?", (_CHANGES_KEPT,)
+        "DELETE FROM change WHERE kind = ?1 AND id <="
+        " (SELECT id FROM change WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        (seen.kind, _CHANGES_KEPT),
     )
     connection.execute(
-        "DELETE FROM fact WHERE (kind, key) IN"
-        " (SELECT kind, key FROM fact ORDER BY present DESC, last_seen DESC LIMIT -1 OFFSET ?)",
-        (_FACTS_KEPT,),
+        "DELETE FROM fact WHERE kind = ?1 AND NOT (present AND ?3) AND key IN (SELECT key FROM fact"
+        " WHERE kind = ?1 ORDER BY present DESC, last_seen DESC LIMIT -1 OFFSET ?2)",
+        (seen.kind, _FACTS_KEPT, seen.complete),
     )
 
 

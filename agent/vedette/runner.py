@@ -25,6 +25,9 @@ Clock = Callable[[], float]
 _HANGS_SECONDS = 30.0
 # A job that is switched off may take so long to end what it has started.
 _SWITCH_OFF_SECONDS = 1.0
+# Changes of one snapshot that get a line each: who invents neighbours must not fill the log, for
+# journald drops what is too much, whatever it is.
+_TOLD = 100
 # A run that took so much of the processor, in its own thread, has taken memory for a moment too.
 _MUCH_SECONDS = 0.05
 
@@ -170,8 +173,14 @@ class Worker:
         self._runner.wake_waiting()
         facts = tuple(self.job.facts(snapshot))
         if facts:
-            for change in self._runner.history.remember(facts, self._runner.now()):
+            changes = self._runner.history.remember(facts, self._runner.now())
+            for change in changes[:_TOLD]:
                 _tell(change)
+            if len(changes) > _TOLD:
+                log.event(
+                    "info", "more changed: the history has it",
+                    job_name=self.job.name, changes=len(changes) - _TOLD,
+                )  # fmt: skip
 
     def _finish(self, run: _Run, reason: str | None, message: str) -> None:
         with self._lock:

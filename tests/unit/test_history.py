@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,16 +226,29 @@ def test_a_directory_that_cannot_be_had_is_an_os_error(tmp_path: Path) -> None:
 
 
 def test_it_stays_bounded() -> None:
-    """A neighbour who invents an address a second, for years."""
+    """A neighbour who invents an address a second, for years, costs no other kind a thing."""
     history = History(None)
-    for batch in range(2):
+    history.remember([ports(ssh="9")], 0.0)
+    for batch in range(1, 3):
         facts = tuple(Fact(f"{batch}-{n}", {"n": n}) for n in range(25_100))
         history.remember([Facts("neighbour", facts, complete=False)], batch)
     known = history.known("neighbour")
 
     assert len(known) == 20_000
-    assert "1-25099" in known  # those seen last stay
-    assert len(history.changes(10**6)) == 50_000
+    assert "2-25099" in known  # those seen last stay
+    assert len(history.changes(10**6)) == 10_001
+    assert history.known("port").keys() == {"ssh"}
+
+
+def test_what_is_there_is_never_forgotten() -> None:
+    """A scan of networks has more ports than that: those left out would be new at each scan."""
+    history = History(None)
+    many = Facts("port", tuple(Fact(str(n), {}) for n in range(20_100)))
+    history.remember([ports(gone="1")], 0.0)
+
+    assert len(history.remember([many], 1.0)) == 20_101
+    assert history.remember([replace(many, facts=many.facts[1:])], 1000.0)[0].key == "0"
+    assert len(history.known("port")) == 20_099
 
 
 WRITER = """

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from vedette import log
 from vedette.errors import (
     BadOutput,
     JobError,
@@ -420,3 +421,17 @@ def test_a_thread_that_does_not_come_back_hangs() -> None:
 
         assert names == (["hangs"], [])
         assert runner.hanging(0.01) == []
+
+
+def test_a_flood_of_changes_is_told_in_a_hundred_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """A neighbour who invents addresses must not fill the log: the history has them all."""
+    many = (Facts("neighbour", tuple(Fact(str(n), {}) for n in range(1000)), complete=False),)
+    log.start()
+    with running(job("sniff", sees(1), facts=lambda _: many)) as runner:
+        run_out(runner, "sniff")
+
+        assert len(runner.history.changes(2000)) == 1000
+    told = capsys.readouterr().err.splitlines()
+    assert "neighbour appeared key=99" in told[-2]
+    assert told[-1].endswith("more changed: the history has it job_name=sniff changes=900")
+    assert len(told) == 101
