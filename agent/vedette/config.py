@@ -194,9 +194,10 @@ def _yaml(text: str) -> Any:
 
 def _value(key: str, text: str) -> Any:
     try:
-        return _yaml(text)
+        value = _yaml(text)
     except _YAML_ERRORS as exc:
         raise ConfigError([f"{key}: {text!r} cannot be read as YAML"]) from exc
+    return text if text == "::" else value  # an address, to YAML a mapping
 
 
 def _put(into: dict[str, Any], path: list[str], value: Any) -> None:

@@ -133,6 +133,13 @@ def test_variables_that_are_no_settings_are_left_alone(
 # ---- what is refused
 
 
+def test_all_addresses_can_be_a_flag(tmp_path: Path) -> None:
+    """YAML takes :: for a mapping."""
+    settings = read(tmp_path, publish__expose__address="::")
+
+    assert str(settings.publish.expose.address) == "::"
+
+
 def test_one_port_is_a_list_of_ports(tmp_path: Path) -> None:
     """YAML takes 22 for a number."""
     scan: Any = read(tmp_path, "scan: {tcp_ports: 22}", **{"scan.udp_ports": "53"}).jobs["scan"]

@@ -44,7 +44,7 @@ class Expose:
     enabled: bool = setting(default=True, text="Whether to serve at all.")
     address: IPv4Address | IPv6Address = setting(
         IPv4Address("127.0.0.1"),
-        "Address to listen on. 0.0.0.0 or :: lets other hosts scrape this one.",
+        "Address to listen on. 0.0.0.0 (IPv4) or '::' (both) lets other hosts scrape this one.",
     )
     port: int = setting(8000, "TCP port; 0 takes any free one.", ge=0, le=65535)
     max_connections: int = setting(512, "Beyond this, new connections are closed at once.", ge=8)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
-from tornado.netutil import bind_sockets
 
 from vedette import log
 from vedette.publish import exposition
@@ -134,14 +133,23 @@ class Server:
         self._pending: set[asyncio.Task[None]] = set()
 
     def bind(self, address: str, port: int) -> tuple[str, int]:
-        """Listen; return the address and the port that it became. Raises AddressInUse."""
+        """Listen; return the address and the port that it became. Raises AddressInUse.
+
+        :: is all addresses of both families, where the system can do that.
+        """
+        both = address == "::" and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            self._sockets = bind_sockets(port, address, backlog=128)
+            listening = socket.create_server(
+                (address, port), family=family, backlog=128, dualstack_ipv6=both
+            )
         except OSError as exc:
-            raise AddressInUse(
-                f"cannot listen on {_netloc(address, port)}: {exc.strerror}"
-            ) from exc
-        name: tuple[str, int] = self._sockets[0].getsockname()[:2]
+            # create_server adds the address as Python writes it.
+            why = str(exc.strerror).partition(" (while")[0]
+            raise AddressInUse(f"cannot listen on {_netloc(address, port)}: {why}") from exc
+        listening.setblocking(False)  # noqa: FBT003 - as it is defined
+        self._sockets = [listening]
+        name: tuple[str, int] = listening.getsockname()[:2]
         return name
 
     def start(self) -> None:

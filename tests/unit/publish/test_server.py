@@ -258,6 +258,26 @@ def test_many_idle_connections_do_not_delay_an_answer() -> None:
     assert took < 4
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+@pytest.mark.parametrize(
+    ("listens", "answers"),
+    [("::", ["127.0.0.1", "::1"]), ("::1", ["::1"]), ("0.0.0.0", ["127.0.0.1"])],  # noqa: S104
+)
+def test_which_addresses_answer(listens: str, answers: list[str]) -> None:
+    """Whoever opens a host of both families to all expects both; the watchdog asks there, too."""
+    server = Server(METRICS, {"/-/healthy": lambda: Answer(200, PLAIN, b"")}, 8)
+    _, port = server.bind(listens, 0)
+    server.start()
+    seen = []
+    for host in ("127.0.0.1", "::1"):
+        with suppress(ConnectionRefusedError):
+            seen += [host] * (ask((host, port), "GET", "/metrics")[0] == 200)
+    alive = server.answers(2.0)
+    server.stop()
+
+    assert (seen, alive) == (answers, True)
+
+
 def test_an_address_in_use_is_one_clear_line(address: tuple[str, int]) -> None:
     """The commonest mistake: two agents, or another exporter."""
     host, port = address
