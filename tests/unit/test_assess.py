@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import pytest
 
@@ -143,6 +144,45 @@ def test_what_a_user_must_be_lured_into_is_not_raised_by_being_exploited(
     (found,) = assessed(tmp_path, capsys, flaw=lured)["findings"]
 
     assert found["score"] == 6.9
+
+
+LONG = "A" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("facts", "cpe", "confirmed"),
+    [
+        ({"version": "2.4.49" + "9" * 10_000}, "", False),
+        ({"version": "9999999999.1"}, "", False),
+        ({"version": "2.4.49 \x1b[31m\u202e\x9b"}, "", False),
+        ({"version": "2." + "0." * 5_000 + "49"}, "", False),
+        ({"product": f"Apache httpd {LONG}", "version": "2.4.49"}, "", False),
+        ({"version": "2.4.49", "extrainfo": f"{LONG} OpenSSL/1.0.1{'g' * 10_000}"}, "", True),
+        ({"version": "2.4.49"}, f"cpe:/a:apache:http_server:{LONG}", True),
+        ({"product": "MySQL", "version": f"5.5.5-{'1-' * 5_000}MariaDB-{'0ubuntu' * 2_000}"}, "",
+         False),
+        ({"product": "OpenSSH", "version": "9.2p1 Debian " * 800 + "2+deb12u3"}, "", False),
+    ],
+)  # fmt: skip
+def test_hostile_banners_are_cut_and_mean_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], facts: dict[str, str], cpe: str,
+    confirmed: bool,  # noqa: FBT001
+) -> None:  # fmt: skip
+    """10 kB, control characters, numbers without an end: what is no version matches none."""
+    given = {"name": "http", "method": "probed", "conf": "10", "product": "Apache httpd", **facts}
+    service = " ".join(f"{key}={quoteattr(value)}" for key, value in given.items())
+    host = HOST.format("203.0.113.5", "ipv4")
+    start, end = host.index("<service"), host.index("</service>")
+    document = assessed(
+        tmp_path, capsys, hosts=f"{host[:start]}<service {service}><cpe>{cpe}</cpe>{host[end:]}"
+    )
+
+    sure = [one["finding"] for one in document["findings"] if one["status"] == "confirmed"]
+    found = [name for name in sure if name.startswith("CVE")]
+    assert found == (["CVE-2021-41773"] if confirmed else [])
+    words = [str(value) for part in document.values() for one in part for value in one.values()]
+    assert max(map(len, words)) < 500
+    assert all(word.isprintable() for word in words)
 
 
 @pytest.mark.parametrize("name", ["imap", "pop3", "ftp", "telnet"])

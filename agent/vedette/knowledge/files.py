@@ -45,6 +45,7 @@ def documents(
             with lzma.open(path) as file:
                 yield path.name, _bounded(file, path.name, largest)
         else:
+            _refuse(path.name, path.stat().st_size, largest)
             with path.open("rb") as file:
                 yield path.name, _bounded(file, path.name, largest)
     except _DAMAGED as exc:
@@ -69,9 +70,13 @@ def _members(path: Path, progress: Progress, largest: int) -> Iterator[tuple[str
 
 def _bounded(file: IO[bytes] | gzip.GzipFile | lzma.LZMAFile, name: str, largest: int) -> bytes:
     content = file.read(largest + 1)
-    if len(content) > largest:
-        raise KnowledgeError(f"{name} is larger than {largest} bytes")
+    _refuse(name, len(content), largest)
     return content
+
+
+def _refuse(name: str, size: int, largest: int) -> None:
+    if size > largest:
+        raise KnowledgeError(f"{name} is larger than {largest} bytes")
 
 
 # Feeds of 100 MB are decoded record by record: as one document they would take 1 GB.

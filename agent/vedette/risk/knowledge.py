@@ -85,13 +85,15 @@ class Cve:
 class Match:
     """A version lies in a range of this CVE. platforms: it is affected on one of these only.
 
-    upper: its upper bound, "" if it has none.
+    begin: what sorts no later than the first version in the range, None if that is not told. upper:
+    its upper bound, "" if it has none.
     """
 
     cve: Cve
     certain: bool
     platforms: tuple[str, ...]
     fixed_in: str
+    begin: bytes | None
     upper: str
     bounds: str
 
@@ -263,6 +265,7 @@ class Knowledge:
                 bool(certain) and not loosely,
                 tuple((needs or "").split()),
                 hi_text if hi_text and not hi_in else "",
+                lo,
                 hi_text or "",
                 _bounds(lo_text, lo_in, hi_text, hi_in, exact),
             )

@@ -23,7 +23,8 @@ _INFERRED = 85  # at most, where the package was found by its version only
 class Affected:
     """A vulnerability that the service has, or may have. confidence: 0 to 100. why: words.
 
-    instead: why fixed_in is later than the version that mends this one alone, in words.
+    instead: why fixed_in is later than the version that mends this one alone, in words. begin: of
+    its range (knowledge.Match).
     """
 
     cve: Cve
@@ -31,6 +32,7 @@ class Affected:
     why: str
     fixed_in: str
     instead: str = ""
+    begin: bytes | None = None
 
 
 SUPPRESSIONS = ("fixed_by_distribution", "not_affected", "fixed_upstream", "platform", "disputed")
@@ -92,14 +94,16 @@ def assess(
 def _mark_incomplete(
     knowledge: Knowledge, affected: dict[str, Affected], identities: Sequence[Identity]
 ) -> None:
-    """Name of each used CVE the version that mends it and is not affected by another one used.
+    """Name of each used CVE the version in which no follow-up of it is used any more.
 
-    Apache httpd 2.4.50 mended CVE-2021-41773, not completely: CVE-2021-42013, until 2.4.51.
+    Apache httpd 2.4.50 mended CVE-2021-41773, not completely: CVE-2021-42013, until 2.4.51. A
+    follow-up is no older than what it follows; CVE-2024-38475 is there since 2.4.0.
     """
-    used = [one for one in affected.values() if one.cve.kev and one.fixed_in]
+    used = [one for one in affected.values() if one.cve.kev and one.fixed_in and one.begin]
     for one in used if len(used) > 1 else ():
         fixed_in, met = one.fixed_in, []
-        while follow := _still_there(knowledge, used, identities, fixed_in):
+        younger = [other for other in used if (other.begin or b"") >= (one.begin or b"")]
+        while follow := _still_there(knowledge, younger, identities, fixed_in):
             met.append(follow.cve.name)
             fixed_in = follow.fixed_in
         if met:
@@ -387,7 +391,8 @@ def _by_upstream(
         why = f"{why}; only on {', '.join(best.platforms[:2])}"
     elif "client_side" in cve.flags:
         confidence, why = min(confidence, UNKNOWN_BUILD), f"{why}; in its client, not in the server"
-    return Affected(cve, confidence, f"{why}; affected: {best.bounds}", fixed_in)
+    begin = min((match.begin for match in matches if match.begin), default=None)
+    return Affected(cve, confidence, f"{why}; affected: {best.bounds}", fixed_in, begin=begin)
 
 
 def _fixed_in(knowledge: Knowledge, one: Identity, cve: Cve, matches: Sequence[Match]) -> str:

@@ -574,13 +574,19 @@ def test_a_fix_that_was_not_complete_is_none(tmp_path: Path) -> None:
     parts = [{"p": "apache", "vsi": "2.4.49", "vee": "2.4.50", "src": "bitnami"},
              {"p": "apache", "vsi": "2.4.50", "vee": "2.4.51", "src": "bitnami"}]  # fmt: skip
     follow_up = {**APACHE, "cve": "CVE-2021-42013", "affected": parts}
-    knowledge = base(tmp_path / "base", [APACHE, follow_up])
+    older = {"p": "apache", "vsi": "2.4.0", "vee": "2.4.60", "src": "nvd"}
+    another = {**APACHE, "cve": "CVE-2024-38475", "affected": [older]}
+    knowledge = base(tmp_path / "base", [APACHE, follow_up, another])
 
     found = match.assess(knowledge, service("Apache httpd", "2.4.49"))
 
     told = {one.cve.name: (one.fixed_in, one.instead) for one in found.affected}
     why = "2.4.50 still has CVE-2021-42013, known to be exploited as well"
-    assert told == {"CVE-2021-41773": ("2.4.51", why), "CVE-2021-42013": ("2.4.51", "")}
+    assert told == {
+        "CVE-2021-41773": ("2.4.51", why),
+        "CVE-2021-42013": ("2.4.51", ""),
+        "CVE-2024-38475": ("2.4.60", ""),
+    }
 
 
 @pytest.mark.parametrize(
