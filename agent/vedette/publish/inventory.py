@@ -50,7 +50,7 @@ def inventory(
             "version": __version__,
             "hostname": host.hostname(),
             "capabilities": dict(sorted(capabilities.items())),
-            "advice": [ADVICE[name] for name, can in sorted(capabilities.items()) if not can],
+            "advice": [ADVICE[name] for name in _lacking(capabilities)],
         },
         "jobs": [_job(record, monotonic) for record in records.values()],
         **_stats(snapshots.get(Stats)),
@@ -65,6 +65,13 @@ def inventory(
             for c in changes
         ],
     }  # fmt: skip
+
+
+def _lacking(capabilities: Mapping[str, bool]) -> list[str]:
+    lacking = sorted(name for name, can in capabilities.items() if not can)
+    if "raw_sockets" in lacking:  # of which that of the capture is a part
+        return [name for name in lacking if name != "capture"]
+    return lacking
 
 
 def _job(record: Record, monotonic: float) -> dict[str, Any]:

@@ -157,8 +157,10 @@ def test_what_is_missing_comes_with_how_to_get_it() -> None:
     nothing = dict.fromkeys(CAN, False)
 
     assert inventory({}, nothing, [], 0, 0)["agent"]["advice"] == [
-        ADVICE[name] for name in sorted(CAN)
+        ADVICE[name] for name in ("history", "nmap", "packages", "raw_sockets")
     ]
+    deaf = inventory({}, CAN | {"capture": False}, [], 0, 0)
+    assert deaf["agent"]["advice"] == [ADVICE["capture"]]
     assert inventory({}, CAN, [], 0, 0)["agent"]["advice"] == []
 
 

@@ -259,6 +259,14 @@ def test_durations_in_words(value: float | None, words: str) -> None:
     assert page.duration(value) == words
 
 
+def test_what_history_remembers_in_words() -> None:
+    """It keeps the names sorted: "nginx https 1.22.1" tore product and version apart."""
+    port = {"product": "nginx", "service_name": "https", "version": "1.22.1"}
+
+    assert page.words(port) == "https nginx 1.22.1"
+    assert page.words({"family": "Linux", "os_name": ""}) == "Linux"
+
+
 def test_numbers_in_groups() -> None:
     """With narrow spaces that no line break divides."""
     assert page.number(1_234_567) == "1\u202f234\u202f567"

@@ -1,5 +1,6 @@
 """The page for people: the inventory as one HTML document, without scripts or anything to load."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -32,6 +33,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         "bytes": size, "time": time, "duration": duration, "number": number, "due": due,
+        "words": words,
     }  # fmt: skip
     environment.globals |= {
         "shown_ports": _SHOWN_PORTS, "shown_findings": _SHOWN_FINDINGS, "shown_rows": _SHOWN_ROWS,
@@ -72,6 +74,12 @@ def duration(seconds: float | None) -> str:
         if seconds < most:
             return f"{round(seconds / unit, 1 if name == 's' else None):g} {name}"
     return f"{seconds / 86_400:.0f} d"
+
+
+def words(value: Mapping[str, Any]) -> str:
+    """Return what history remembers of a thing in one line: a port's service, product, version."""
+    service_first = sorted(value.items(), key=lambda item: item[0] != "service_name")
+    return " ".join(str(part) for _, part in service_first if part)
 
 
 def number(value: float) -> str:
