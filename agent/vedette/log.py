@@ -21,11 +21,21 @@ _LINE_LIMIT = 2000  # characters of one value; journald itself cuts lines at 48 
 _ROOT = logging.getLogger("vedette")
 
 
+class _StandardError:
+    """What it is at the moment: a progress bar takes it over, to write lines above itself."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 class CountingHandler(logging.StreamHandler[Any]):
     """Writes lines and counts them by level."""
 
     def __init__(self) -> None:
-        super().__init__(sys.stderr)
+        super().__init__(_StandardError())
         self.counts: Counter[str] = Counter(dict.fromkeys(LEVELS, 0))
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,15 @@ def started(level: log.Level = "info", style: log.Format = "text") -> Written:
     stream = io.StringIO()
     handler.setStream(stream)
     return Written(handler, stream)
+
+
+def test_lines_go_where_standard_error_goes_by_then() -> None:
+    """A progress bar takes it over while it is shown, or each line would stand behind the bar."""
+    log.start()
+    with redirect_stderr(io.StringIO()) as taken:
+        log.event("info", "nmap")
+
+    assert taken.getvalue().endswith(" info    nmap\n")
 
 
 def test_a_line_has_time_level_message_and_values() -> None:
