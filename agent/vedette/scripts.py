@@ -247,9 +247,11 @@ def of_host(host: nmap.Host) -> dict[Key, Evidence]:
     """Return what the scripts in a report prove about each open port of a host."""
     found = {}
     open_ports = [port for port in host.ports if port.state.startswith("open")]
-    smb = [port.number for port in open_ports if port.transport == "tcp" and _is_smb(port)]
+    tcp = [port for port in open_ports if port.transport == "tcp"]
+    # What ran on the host as a whole is about its SMB service, which nmap knows by the port's
+    # number unless it has looked. On another port it is asked alone (_chunks).
+    smb = [port.number for port in tcp if len(tcp) == 1 or _is_smb(port)]
     for port in open_ports:
-        # What ran on the host as a whole is about its SMB service.
         about_host = port.transport == "tcp" and port.number in smb[-1:]
         printed = port.scripts + (host.scripts if about_host else ())
         if printed:

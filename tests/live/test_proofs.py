@@ -14,7 +14,7 @@ import pytest
 
 from tests.live.certificates import Authority, Pair
 from tests.live.netns import V4, Namespace, directory, output, two_hosts, wait_for
-from tests.live.running import FIGURES, Agent
+from tests.live.running import FIGURES, VEDETTE, Agent
 from tests.live.services import listen, start_vsftpd, wait_until_open
 from tests.live.stories import beside
 from tests.unit.risk.test_questions import JSON, OK, ONE, mongodb, session
@@ -23,6 +23,7 @@ from vedette import scripts
 pytestmark = pytest.mark.live
 
 REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED = 17001, 17002, 17003, 17005, 17443, 18443
+SMB, OLD_SMB = 17445, 18445
 DOCKER_ASKS = 2376
 PLAYED = {
     27017: ("", mongodb(b"\x04databases\0\x05\0\0\0\0", ONE), "RULE-MONGODB-NOAUTH"),
@@ -53,6 +54,22 @@ def start_nginx(host: Namespace, where: Path, port: int, pair: Pair, more: str) 
         host.start(["nginx", "-e", "stderr", "-p", str(where), "-c", str(config)], log=log)
 
 
+def start_smbd(host: Namespace, where: Path, port: int, *settings: str) -> None:
+    """Run Samba's smbd on this port, with all its files in a directory of its own."""
+    own = where / f"smbd_{port}"
+    own.mkdir()
+    kinds = ("private dir", "lock directory", "state directory", "cache directory",
+             "pid directory", "ncalrpc dir")  # fmt: skip
+    lines = [*(f"{kind} = {own}" for kind in kinds), f"log file = {own}/log", "load printers = no",
+             "server role = standalone server", "disable netbios = yes", f"smb ports = {port}",
+             "bind interfaces only = yes", f"interfaces = {V4}", *settings]  # fmt: skip
+    config = own / "smb.conf"
+    config.write_text("[global]\n" + "".join(f"{line}\n" for line in lines))
+    with (own / "output").open("wb") as log:
+        # In a process group of its own: at its end it terminates all of the group.
+        host.start(["smbd", "--foreground", "-s", str(config)], log=log)
+
+
 def start_servers(host: Namespace, where: Path) -> None:
     """Start all of them; wait until they listen."""
     weak = Pair(where / "weak.crt", where / "weak.key")
@@ -72,6 +89,8 @@ def start_servers(host: Namespace, where: Path) -> None:
     where.chmod(0o755)
     (where / "ftp").mkdir(mode=0o755)
     start_vsftpd(host, where, FTP, anonymous=where / "ftp")
+    start_smbd(host, where, SMB, "server signing = mandatory")
+    start_smbd(host, where, OLD_SMB, "server min protocol = NT1", "server signing = disabled")
     listen(
         host,
         [
@@ -86,7 +105,8 @@ def start_servers(host: Namespace, where: Path) -> None:
          "-cipher", "DEFAULT:@SECLEVEL=0"]
     )  # fmt: skip
     wait_until_open(
-        host, {DOCKER_ASKS, REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, *PLAYED}
+        host,
+        {DOCKER_ASKS, REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, SMB, OLD_SMB, *PLAYED},
     )
 
 
@@ -102,14 +122,19 @@ def found(inventory: dict[str, Any], number: int) -> dict[str, int]:
 
 @beside
 def test_what_services_give_without_a_password_is_proved() -> None:
-    """And that one of them asks for a password ends the guess. A second scan asks nobody again."""
+    """And that one of them asks for a password ends the guess. A second scan asks nobody again.
+
+    Samba's signing and oldest protocol are asked for on ports of their own, one after the other.
+    """
     with two_hosts("proofs") as (host, _), directory("proofs") as where:
         start_servers(host, where)
-        ports = ",".join(
-            map(str, (DOCKER_ASKS, REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, *PLAYED))
-        )
+        asked_for = (DOCKER_ASKS, REDIS, REDIS_ASKS, MEMCACHED, FTP, OLD_TLS, EXPIRED, SMB, OLD_SMB)
+        ports = ",".join(map(str, (*asked_for, *PLAYED)))
+        listeners = where / "listeners.json"
+        output(host.command([VEDETTE, "inventory", "--output", str(listeners)]))
         agent = Agent(
             host, where / "state", "--scan.interval-seconds", "10", "--scan.tcp-ports", ports,
+            "--scan.listeners-file", str(listeners),
             "--scan.deep-probe-seconds", "0", "--scan.splay-seconds", "0",
             "--fingerprint.active", "no", "--sniff.enabled", "no",
         )  # fmt: skip
@@ -125,6 +150,14 @@ def test_what_services_give_without_a_password_is_proved() -> None:
              "RULE-TLS-WEAK-KEY"), 95,
         )  # fmt: skip
         assert found(seen, EXPIRED) == {"RULE-TLS-CERT-EXPIRED": 95}
+        assert found(seen, SMB) == {}
+        assert found(seen, OLD_SMB) == {"RULE-SMBV1": 95, "RULE-SMB-SIGNING-OFF": 95}
+        # nmap calls every Samba 4.6.2; what listens is judged by its package.
+        (smb,) = (p["risk"] for p in seen["ports"] if (p["address"], p["port"]) == (V4, SMB))
+        version = output(["dpkg-query", "-W", "-f=${source:Version}", "samba"])
+        flaws = [f for f in smb["findings"] + smb["possible"] if f["finding"].startswith("CVE")]
+        assert flaws
+        assert all(f"samba {version} of debian:" in flaw["reasons"][0] for flaw in flaws)
         control = {"RULE-DOCKER-API-NOAUTH", "RULE-EXPOSED-CONTROL-API"}
         assert not control & set(found(seen, DOCKER_ASKS))
         for number, (_, _, rule) in PLAYED.items():
@@ -142,7 +175,7 @@ def test_what_services_give_without_a_password_is_proved() -> None:
         asked = [e["argv"] for e in agent.events("nmap") if "--script" in e["argv"]]
         assert all(re.search(r"--script \+[\w-]+ and safe", argv) for argv in asked)
         first = metrics.value("vedette_job_last_duration_seconds", job_name="scan")
-        FIGURES["first scan of 14 services, scripts included"] = f"{first:.1f} s"
+        FIGURES["first scan of 16 services, scripts included"] = f"{first:.1f} s"
         agent.wait_for_success("scan", 60, after=agent.successes("scan"))
         again = [e["argv"] for e in agent.events("nmap") if "--script" in e["argv"]]
         assert again == asked

@@ -110,3 +110,29 @@ def test_a_report_is_read_port_by_port() -> None:
         17004: set(),
         17005: {("RULE-FTP-ANONYMOUS", True)},
     }
+
+
+@pytest.mark.parametrize(
+    ("ports", "about"),
+    [
+        ([(445, "microsoft-ds"), (18445, "unknown")], 445),
+        ([(18445, "netbios-ssn"), (80, "http")], 18445),
+        ([(18445, "unknown")], 18445),  # asked alone, and not what it is
+        ([(80, "http"), (18445, "unknown")], None),
+    ],
+)
+def test_what_ran_on_the_host_is_about_its_smb_port(
+    ports: list[tuple[int, str]], about: int | None
+) -> None:
+    """Nmap prints its SMB scripts' words beside the ports, and knows 445 by its number."""
+    report = sample("nmap_scripts.xml").decode()
+    start, end = report.index("<ports>"), report.index("</ports>")
+    named = "".join(
+        f'<port protocol="tcp" portid="{number}"><state state="open"/>'
+        f'<service name="{name}" method="table" conf="3"/></port>'
+        for number, name in ports
+    )
+    (host,) = nmap.read(f"{report[:start]}<ports>{named}{report[end:]}".encode())
+
+    assert [script.id for script in host.scripts] == ["smb-protocols"]
+    assert [number for _, _, number in scripts.of_host(host)] == ([about] if about else [])
