@@ -15,8 +15,11 @@ FIRST_WORDS = (
 )  # fmt: skip
 SECOND_WORDS = (
     b"\xffSMB", b"\xfeSMB", b"MQTT", b"\0\3\0\0", b"\x04\xd2\x16\x2f", b"\xff\xff\xff\xff",
+    b"\1\0\0\0",  # Oracle's connect
 )  # fmt: skip
-FIRST_HALVES = (0x1603, 0x0300, 0xFFFB, 0xFFFD)  # TLS' handshake, RDP, telnet's options
+FOURTH_WORDS = (b"\xdd\7\0\0", b"\xd4\7\0\0")  # MongoDB's messages and queries
+# TLS' handshake, RDP, telnet's options, SQL Server's first message
+FIRST_HALVES = (0x1603, 0x0300, 0xFFFB, 0xFFFD, 0x1201)
 BIND = 0x0160  # how the second word of LDAP's bind begins, if it is the first message
 # MySQL's greeting: its length, below 256, in three bytes, the lowest first; number 0; version 10.
 GREETING_VERSION = 10
@@ -108,4 +111,6 @@ def _begins(frame: bytes, at: int) -> bool:
     if len(second) < 4:  # noqa: PLR2004 - as above
         return False
     greets = first[1:] == bytes(3) and second[0] == GREETING_VERSION
-    return greets or second in _SECOND or second[:2] == _BIND
+    if greets or second in _SECOND or second[:2] == _BIND:
+        return True
+    return frame[said + 12 : said + 16] in FOURTH_WORDS

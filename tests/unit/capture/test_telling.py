@@ -18,6 +18,7 @@ from vedette.capture.worth import (
     BEGINS,
     DATAGRAM,
     FIRST_WORDS,
+    FOURTH_WORDS,
     NOTHING,
     SAID,
     SECOND_WORDS,
@@ -78,6 +79,9 @@ def taken(packet: Any, interface: int = 3, link_type: int = 1) -> int:
         (TCP(flags="PA", options=[("Timestamp", (1, 2))]) / HELLO, SAID),
         (TCP(flags="PA") / b"\0\0\0\x50\xfeSMB", SAID),
         (TCP(flags="PA") / bytes(1400), NOTHING),
+        (TCP(flags="A") / bytes(12) / b"\xdd\7\0\0" / bytes(20), SAID),  # MongoDB
+        (TCP(flags="PA") / b"\x12\1\0\x2f" / bytes(43), SAID),  # SQL Server
+        (TCP(flags="PA") / b"\0\x3a\0\0\1\0\0\0" / bytes(50), SAID),  # Oracle
         (TCP(flags="PA") / b"\x17\x03\x03\x05\xdc", NOTHING),
         (TCP(flags="PA") / bytes.fromhex("300c020101600702010304008000"), SAID),  # LDAP's bind
         (TCP(flags="PA") / b"\x4a\0\0\0\x0a8.0.36\0", SAID),  # MySQL's greeting
@@ -116,7 +120,12 @@ def test_on_loopback_only_what_is_said_is_taken(flags: str, said: bytes, wanted:
     assert kind(decode.packet(frame, LOOPBACK_LINK), frame, LOOPBACK_LINK) == wanted
 
 
-BEGINNINGS = [*FIRST_WORDS, *(bytes(4) + word for word in SECOND_WORDS), b"", HELLO]
+BEGINNINGS = [
+    *FIRST_WORDS,
+    *(bytes(4) + word for word in SECOND_WORDS),
+    *(bytes(12) + word for word in FOURTH_WORDS),
+    b"", HELLO,
+]  # fmt: skip
 
 
 PORTS = st.sampled_from([23, 53, 68, 143, 443, 40000])

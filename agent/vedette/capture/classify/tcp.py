@@ -8,8 +8,8 @@ from vedette.capture.classify.shapes import is_kerberos, is_ldap, number, rpc
 
 _METHODS = re.compile(
     rb"(GET|POST|HEAD|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK"
-    rb"|UNLOCK|REPORT|SEARCH|SUBSCRIBE|UNSUBSCRIBE|NOTIFY|M-SEARCH|RPC_IN_DATA|RPC_OUT_DATA) "
-    rb"[!-~]{1,8192}( HTTP/\d|\r?\n|$)"
+    rb"|UNLOCK|REPORT|SEARCH|SUBSCRIBE|UNSUBSCRIBE|NOTIFY|M-SEARCH|RPC_IN_DATA|RPC_OUT_DATA) {1,8}"
+    rb"[!-~]{1,8192}( {1,8}HTTP/\d|\r?\n|$)"
 )
 _HTTP_ANSWER = re.compile(rb"HTTP/[012](\.\d)? \d{3}")
 _SIP = re.compile(

@@ -17,6 +17,7 @@ _DHCP_COOKIE = b"\x63\x82\x53\x63"
 _QUIC_VERSIONS = frozenset({0, 1, 0x6B3343CF, 0x709A50C4, 0x51474F01})
 _RAKNET = bytes.fromhex("00ffff00fefefefefdfdfdfd12345678")
 _GNUTELLA = frozenset({0, 1, 2, 0x30, 0x31, 0x32, 0x40, 0x44, 0x80, 0x81})
+_CLASSIC_STUN = (b"\0\1", b"\1\1", b"\1\x11")
 _STUN_COOKIE = b"\x21\x12\xa4\x42"
 
 
@@ -103,6 +104,9 @@ def speaks(p: bytes, ports: frozenset[int], usual: Sequence[str]) -> str:
 def _anywhere(p: bytes) -> str:
     """Return what else shows itself at whatever port."""
     size = len(p)
+    # RFC 3489 had no cookie.
+    if size >= 20 and p[:2] in _CLASSIC_STUN and number(p, 2, 2) == size - 20:
+        return "stun"
     if _RAKNET in p[1:33]:
         return "raknet"
     if p[:4] == b"RTPS" and size >= 20:
@@ -114,7 +118,8 @@ def _anywhere(p: bytes) -> str:
     # DCE/RPC without connections: version 4, a kind, how numbers are written, the body's length.
     if size >= 80 and p[0] == 4 and p[1] <= 19 and p[4] in (0, 0x10) and p[5] <= 3:
         order = "little" if p[4] else "big"
-        if 0 < number(p, 74, 2, order) <= size - 80 and p[6] == 0:
+        length = number(p, 74, 2, order)
+        if p[6] == 0 and (0 < length <= size - 80 or length == size - 80):
             return "dcerpc"
     # A GUID, a kind (0x44: its distributed table), time to live, hops, the length of what follows.
     if size >= 23 and p[16] in _GNUTELLA and number(p, 19, 4, "little") == size - 23:
