@@ -278,9 +278,9 @@ class Knowledge:
         """
         here = versions.branch(version)
         rows = self._db.execute(
-            "SELECT cve, hi_text FROM range WHERE product = ? AND lo IS NULL AND exact IS NULL"
-            " AND (hi < ?2 OR (hi = ?2 AND NOT hi_included))",
-            (self._numbers.get(product), versions.key(version)),
+            "SELECT cve, hi_text FROM range WHERE product = ?1 AND hi > ?2 AND hi <= ?3"
+            " AND lo IS NULL AND exact IS NULL AND (hi < ?3 OR NOT hi_included)",
+            (self._numbers.get(product), versions.beginning(".".join(here)), versions.key(version)),
         )
         return frozenset(cve for cve, text in rows if versions.branch(text) == here)
 

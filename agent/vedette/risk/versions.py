@@ -88,10 +88,14 @@ def first(version: str) -> bytes:
     One that begins with 9.0.0 has its milestones, which came before it: sources leave that out.
     What was in development before these may not have had it yet.
     """
-    made = key(version)
     if not _FIRST.fullmatch(version):
-        return made
-    return made[: -len(_END_OF_VERSION)] + b"\x10" + bytes([_RANK["alpha"]])
+        return key(version)
+    return beginning(version) + b"\x10" + bytes([_RANK["alpha"]])
+
+
+def beginning(version: str) -> bytes:
+    """Return what the keys of all versions that begin like this one begin with."""
+    return key(version)[: -len(_END_OF_VERSION)]
 
 
 def without_portable(version: str) -> str:
