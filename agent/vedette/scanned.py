@@ -27,7 +27,7 @@ def release_name(distribution: str, release: str) -> str:
     """Return debian:bookworm, also for Debian 12: os-release had no code names before 2016."""
     family = distribution.lower()
     names = {"debian": DEBIAN, "ubuntu": UBUNTU}.get(family, {})
-    number = release if family == "ubuntu" else release.partition(".")[0]
+    number = ".".join(release.split(".")[: 2 if family == "ubuntu" else 1])  # 22.04.3, 12.5
     return f"{family}:{names.get(number, release.lower())}"
 
 

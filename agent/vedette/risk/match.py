@@ -290,7 +290,10 @@ def _by_fixes(
     for fix in ordered:
         sure = CHANGELOG if fix.source == "changelog" or one.from_banner else TRACKER
         if fix.state == "fixed":
-            return _affected(cve, sure, f"{where} lacks the fix", fix.version, package)
+            pro = "esm" in fix.version and "esm" not in package.version
+            from_where = " of extended maintenance (Ubuntu Pro)" if pro else ""
+            why = f"{where} lacks the fix{from_where}"
+            return _affected(cve, sure, why, fix.version, package)
         if fix.state == "open":
             return _affected(cve, sure, f"{where}: no fix yet ({fix.word})", "", package)
     why = f"{where}: {_undecided(fixes, matches)}"

@@ -92,6 +92,7 @@ def test_who_only_passes_on_is_not_what_answers() -> None:
         ("debian", "8", "debian:jessie"),
         ("debian", "12.9", "debian:bookworm"),
         ("ubuntu", "14.04", "ubuntu:trusty"),
+        ("ubuntu", "22.04.3", "ubuntu:jammy"),
         ("Ubuntu", "Jammy", "ubuntu:jammy"),
         ("alpine", "3.20", "alpine:3.20"),
         ("rhel", "9", "rhel:9"),

@@ -378,6 +378,24 @@ def test_extended_maintenance_counts_where_it_was_installed_from(
     assert found == ({} if expected is None else {"CVE-2021-41099": expected})
 
 
+def test_who_has_no_extended_maintenance_is_told_that_the_fix_is_there(tmp_path: Path) -> None:
+    """Whatever the numbers: an ordinary update sorts after what was mended for subscribers."""
+    said = fixes(distro="ubuntu", release="esm-infra/xenial", package="apache2", product="apache",
+                 fixed={"CVE-2021-41773": "2.4.18-2ubuntu3.17+esm9"})  # fmt: skip
+    knowledge = base(tmp_path / "base", [{"cve": "CVE-2021-41773", "affected": []}], [said])
+
+    def found(version: str) -> list[tuple[int, str, str]]:
+        installed = package(version, "apache2", "ubuntu:xenial")
+        affected = match.assess(knowledge, Service(), installed).affected
+        return [(one.confidence, one.fixed_in, one.why) for one in affected]
+
+    for version in ("2.4.18-2ubuntu3.17", "2.4.18-2ubuntu3.18"):
+        why = f"apache2 {version} of ubuntu:xenial lacks the fix of extended maintenance"
+        assert found(version) == [(97, "2.4.18-2ubuntu3.17+esm9", f"{why} (Ubuntu Pro)")]
+    assert found("2.4.18-2ubuntu3.17+esm8")[0][2].endswith("lacks the fix")
+    assert found("2.4.18-2ubuntu3.17+esm9") == []
+
+
 def test_one_source_that_knows_the_fix_is_enough(tmp_path: Path) -> None:
     """Trackers lack today's uploads, changelogs what nobody named; also outside upstream ranges."""
     knowledge = base(
