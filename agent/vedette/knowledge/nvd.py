@@ -182,8 +182,9 @@ def _ssvc(metrics: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         data = metric.get("ssvcData", {})
         if "CISA" in str(data.get("role", "")):
             told = {key: str(value).lower() for o in data["options"] for key, value in o.items()}
-            names = {"technicalImpact": "technical_impact"}
-            return {names.get(key, key): value for key, value in told.items()}
+            names = {"exploitation": "exploitation", "automatable": "automatable",
+                     "technicalImpact": "technical_impact"}  # fmt: skip
+            return {names[key]: value for key, value in told.items() if key in names}
     return {}
 
 

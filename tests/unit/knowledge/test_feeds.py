@@ -350,6 +350,38 @@ WHOLE = {
 }
 
 
+def surprising(value: Any, depth: int) -> Any:
+    """Return JSON with a field more in each object from this depth on."""
+    if isinstance(value, list):
+        return [surprising(one, depth - 1) for one in value]
+    if not isinstance(value, dict):
+        return value
+    known = {key: surprising(one, depth - 1) for key, one in value.items()}
+    return known if depth > 0 else known | {"surprise": {"new": [1, None]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth"),  # the tracker's upper objects are keyed by package, CVE and release
+    [("nvd", 0), ("overrides", 0), ("kev", 0), ("debian", 4), ("osv", 0)],
+)
+def test_fields_that_nobody_knows_change_nothing(tmp_path: Path, kind: str, depth: int) -> None:
+    """Formats grow; NVD's got ssvcV203 within a version."""
+    found = []
+    for name, content in (
+        ("plain", WHOLE[kind]),
+        ("surprising", json.dumps(surprising(json.loads(WHOLE[kind]), depth)).encode()),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "feed.json").write_bytes(content)
+        base = ours()
+        base.add_cve(APACHE)
+        records = feeds.read([(kind, tmp_path / name / "feed.json")], base)
+        found.append((records.cves, records.packages, records.skipped))
+
+    assert b"surprise" not in WHOLE[kind]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 @pytest.mark.parametrize("damage", ["cut", "cut gz", "empty", "text", "list", "deep"])
 def test_a_damaged_feed_is_refused_by_name(tmp_path: Path, kind: str, damage: str) -> None:
