@@ -283,7 +283,12 @@ def _named(knowledge: Knowledge, name: str) -> tuple[str, bool]:
     for count in range(len(words), 0, -1):
         if product := knowledge.product("name", " ".join(words[:count])):
             return product, count == len(words)
-    return "", False
+    # Others than nmap write "Redis", "HAProxy", "Apache ZooKeeper" (CPE's apache:zookeeper).
+    plain = [word.lower() for word in words if not _GENERIC.fullmatch(word.lower())]
+    product = knowledge.named("_".join(plain))
+    if len(plain) > 1 and not product:
+        product = knowledge.product("cpe", f"{plain[0]}:{'_'.join(plain[1:])}")
+    return product, bool(product)
 
 
 def _is_generic(knowledge: Knowledge, banner: Service) -> bool:

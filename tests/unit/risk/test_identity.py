@@ -98,6 +98,8 @@ def told(banner: Service) -> tuple[str, str, str, str]:
         (service("MySQL", "10.3.23 or earlier"), ("mysql", "", "", "")),
         (service("Samba smbd", "3.X - 4.X"), ("samba", "", "", "")),
         (service("Werkzeug", "1.0"), ("", "", "", "")),
+        (service("Apache Derby", "10.14"), ("", "", "", "")),
+        (service("Oracle Database Vault", "12.1"), ("", "", "", "")),  # not HashiCorp's
         # The version stands in the CPE alone, or in CPE's newer form; its update part follows it.
         (service("", "", "", "cpe:/a:igor_sysoev:nginx:1.20.0"), ("nginx", "1.20.0", "", "")),
         (
@@ -180,6 +182,12 @@ def test_components_beside_the_service_are_weaker_evidence() -> None:
          "openvpn", "2.5.1", True),
         (service("Dovecot imapd", "2.0.11"), "dovecot", "2.0.11", False),
         (service("Jenkins httpd", "2.426.2"), "jenkins", "2.426.2", False),
+        # As others than nmap call them.
+        (service("Redis", "7.0.11"), "redis", "7.0.11", False),
+        (service("HAProxy", "2.4.3"), "haproxy", "2.4.3", False),
+        (service("PostgreSQL server", "15.3"), "postgresql", "15.3", False),
+        (service("Apache ZooKeeper", "3.4.13"), "zookeeper", "3.4.13", False),
+        (service("HashiCorp Consul", "1.9.0"), "consul", "1.9.0", False),
     ],
 )  # fmt: skip
 def test_a_version_is_that_of_what_it_stands_beside(
