@@ -21,9 +21,12 @@ NAMES = frozenset({name for table in USUAL.values() for name in table.values()})
 _LONGEST_NAME = 253
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each frame that is looked into
 class Verdict:
-    """What a payload was taken for. told: names in it: {"sni", "alpn", "host"}, where it says."""
+    """What a payload was taken for. told: names in it: {"sni", "alpn", "host"}, where it says.
+
+    Nobody changes it.
+    """
 
     protocol: str
     how: How

@@ -71,9 +71,11 @@ USUAL: dict[str, dict[int, str]] = {
 def usual(transport: str, *ports: int) -> list[str]:
     """Return the protocols that are usual at these ports, that of the lowest first."""
     table = USUAL.get(transport, {})
-    return [table[port] for port in sorted(ports) if port in table]
+    return [table[port] for port in sorted([port for port in ports if port in table])]
 
 
 def by_port(transport: str, *ports: int) -> str:
     """Return the protocol that is usual at the lowest of these ports that has one, or ""."""
-    return next(iter(usual(transport, *ports)), "")
+    table = USUAL.get(transport, {})
+    known = [port for port in ports if port in table]
+    return table[min(known)] if known else ""
