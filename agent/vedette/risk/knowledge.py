@@ -208,9 +208,10 @@ class Knowledge:
         return self._package(row) if row else None
 
     def packages_of(self, release: str, product: str) -> tuple[Package, ...]:
-        """Return the packages of a product in a release."""
+        """Return the packages of a product in a release, "" for all releases."""
         rows = self._db.execute(
-            _PACKAGE + "WHERE product = ? AND release = ?", (self._numbers.get(product), release)
+            _PACKAGE + "WHERE product = ?1 AND ?2 IN (release, '')",
+            (self._numbers.get(product), release),
         )
         return tuple(self._package(row) for row in rows)
 

@@ -57,7 +57,10 @@ def ended(
         end = _end_of(one.product, one.version)
         if end and end < today and (own_build or not _shipped(knowledge, one, host_release)):
             words = f"{one.product} {one.version} has had no support since {end}"
-            yield proved(RULE, words, None, _BY_BANNER)
+            if not (own_build or host_release) and (where := _mending(knowledge, one, today)):
+                yield proved(RULE, f"{words}, unless it is of {where}", None, _PERHAPS)
+            else:
+                yield proved(RULE, words, None, _BY_BANNER)
             return
     if (php := _PHP.search(banner.extra_info)) and banner.probed:
         end = _end_of("php", php[1])
@@ -93,6 +96,20 @@ def _end_of(product: str, version: str) -> str:
     parts = numbers[0].split(".") if numbers else []
     names = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
     return next((branches[name] for name in names if name in branches), "")
+
+
+def _mending(knowledge: Knowledge, one: Identity, today: str) -> str:
+    """Return a release that has this version and is still mended, "" if none is known."""
+    here = versions.key(one.version)
+    return next(
+        (
+            known.release
+            for known in knowledge.packages_of("", one.product) if not one.windows
+            if known.shipped and versions.key(upstream(known.shipped)) == here
+            if (days := _release(known.release)) and days[0] >= today
+        ),
+        "",
+    )  # fmt: skip
 
 
 def _shipped(knowledge: Knowledge, one: Identity, release: str) -> bool:

@@ -327,9 +327,9 @@ def test_a_scan_as_metrics() -> None:
         'vedette_host_risk_score{address="127.0.0.1"} 3.7',
         f"vedette_host_risk_score{{{at}}} 9.0",
         f"vedette_host_risk_score{{{at6}}} 0.7",
-        'vedette_findings{address="127.0.0.1",confidence="confirmed",severity="low"} 1.0',
+        'vedette_findings{address="127.0.0.1",confidence="confirmed",severity="low"} 2.0',
         f'vedette_findings{{{at},confidence="confirmed",severity="critical"}} 1.0',
-        f'vedette_findings{{{at},confidence="confirmed",severity="low"}} 1.0',
+        f'vedette_findings{{{at},confidence="confirmed",severity="low"}} 2.0',
         f'vedette_findings{{{at},confidence="possible",severity="low"}} 1.0',
         f'vedette_findings{{{at},confidence="confirmed",severity="medium"}} 1.0',
         'vedette_known_exploited_findings{address="127.0.0.1"} 0.0',
@@ -345,6 +345,10 @@ def test_a_scan_as_metrics() -> None:
         (
             f'vedette_finding_score{{{at},finding="RULE-CLEARTEXT-TELNET",port="23",'
             'severity="medium",transport="tcp"} 4.9'
+        ),
+        (
+            f'vedette_finding_score{{{at},finding="RULE-UNSUPPORTED",port="443",'
+            'severity="low",transport="tcp"} 2.9'
         ),
         (
             f'vedette_finding_score{{{at},finding="RULE-SNMP-V1V2C",port="161",'

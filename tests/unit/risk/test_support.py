@@ -7,6 +7,7 @@ import pytest
 from tests.unit.bases import apache
 from vedette.risk import support
 from vedette.risk.identity import Identity
+from vedette.risk.knowledge import BUNDLED, Knowledge
 from vedette.scanned import Installed, Service
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC).timestamp()
@@ -104,6 +105,21 @@ def test_what_the_hosts_own_distribution_may_have_built_is_no_finding() -> None:
 
     assert ended(old, release="debian:bookworm") == []
     assert [sure for sure, _ in ended(old, release="debian:bookworm", own_build=True)] == [80]
+
+
+def test_a_version_that_a_living_release_has_may_be_its_build() -> None:
+    """A bare nginx/1.22.1 is Debian 12's, which mends it; 1.18.0 was Debian 11's, and is over."""
+
+    def sure(version: str, *, own_build: bool = False, release: str = "") -> list[int]:
+        found = support.ended(
+            Knowledge(BUNDLED), Service(probed=True), None, [Identity("nginx", version)], NOW,
+            host_release=release, own_build=own_build,
+        )  # fmt: skip
+        return [proof.sure for proof in found]
+
+    assert sure("1.22.1") == [50]
+    assert sure("1.22.0") == sure("1.18.0") == sure("1.22.1", own_build=True) == [80]
+    assert sure("1.22.1", release="debian:bookworm") == []
 
 
 def test_php_beside_the_service_is_possible_only() -> None:
