@@ -63,12 +63,15 @@ class Sniff:
 def learn(sniff: Sniff, summary: Mapping[str, Any], now: float, *, asked: bool = False) -> Sniff:
     """Return it with what a window's dissection has told: who speaks what, and what happened.
 
-    asked: this agent itself has asked ports meanwhile, so traffic does not say that they are used.
+    asked: this agent itself has asked ports meanwhile, so traffic does not say that they are used,
+    and not what others speak there.
     """
     spoken = dict(sniff.spoken)
     for transport, port, protocol, how, _ in summary.get("spoken", ()):
-        # What is usual at a port is no news, once it was heard what is spoken there.
-        if how == "content" or spoken.get((transport, port), ("", how))[1] == how:
+        # What is usual at a port is no news, once it was heard what is spoken there; neither is
+        # what our own scans try there, in all protocols.
+        before = spoken.get((transport, port), ("", ""))[1]
+        if before != "content" or (how == "content" and not asked):
             spoken[transport, port] = protocol, how
     applications, used = dict(sniff.applications), dict(sniff.used)
     for transport, port, _, packets, size in summary["services"]:

@@ -53,6 +53,21 @@ def test_what_the_agent_itself_asks_is_not_used_by_that() -> None:
     assert learn(SNIFF, summary, NOW, asked=True).used == {}
 
 
+def test_what_the_agent_itself_tries_at_a_port_does_not_change_what_is_spoken_there() -> None:
+    """Its TLS handshakes at HTTP's port: that flapped from one scan to the next."""
+    heard, tried = (
+        {"services": [], "spoken": [["tcp", 8000, protocol, "content", NOW]]}
+        for protocol in ("http", "tls")
+    )
+
+    at_first = learn(SNIFF, tried, NOW, asked=True)
+    then = learn(at_first, heard, NOW)
+
+    assert at_first.spoken["tcp", 8000] == ("tls", "content")
+    assert learn(then, tried, NOW, asked=True).spoken["tcp", 8000] == ("http", "content")
+    assert learn(then, tried, NOW).spoken["tcp", 8000] == ("tls", "content")
+
+
 def test_events_are_counted_and_the_newest_kept() -> None:
     """All kinds have a series from the start: an increase of the first one is seen."""
     sniff = happened(SNIFF, [EVENT] * 150)

@@ -347,12 +347,12 @@ class Dissection:
         if credentials.is_anonymous(protocol, said):
             self._anonymous.put(key, True)  # noqa: FBT003 - a set
         elif credentials.seen(protocol, said) and self._anonymous.get(key) is None:
-            server = packet.destination, packet.destination_port
+            server, client = (packet.destination, packet.destination_port), packet.source
             if protocol == "telnet":  # whose prompt it is
-                server = packet.source, packet.source_port
+                server, client = (packet.source, packet.source_port), packet.destination
             self._events.tell(
                 "cleartext_credentials", f"{ip_address(server[0])} tcp/{server[1]}", at,
-                protocol=protocol,
+                protocol=protocol, client=str(ip_address(client)),
             )  # fmt: skip
 
     def _associate(

@@ -35,6 +35,7 @@ CAPTURE = CaptureProcess()
 _GRACE_SECONDS = 15
 _NEIGHBOURS_KEPT = 1024
 _NEIGHBOURS_SHOWN = 32
+_INTERFACES_KEPT = 1024  # ppp and veth come and go for years, each with a name of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,15 +156,19 @@ def service_names(scan: Scan | None, own: Collection[Address]) -> dict[tuple[str
 
 def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str]) -> Sniff:
     """Return the counts with one more window in them."""
-    protocols, counted = dict(sniff.protocols), dict(sniff.services)
+    heard_on, counted = {row[0] for row in summary["protocols"]}, dict(sniff.services)
+    # The last heard stand last: only of those that are silent for longest the counters end.
+    protocols = dict(sorted(sniff.protocols.items(), key=lambda item: item[0][0] in heard_on))
     for interface, protocol, packets, size in summary["protocols"]:
         _count(protocols, (interface, protocol), packets, size)
+    kept = set(list(dict.fromkeys(interface for interface, _ in protocols))[-_INTERFACES_KEPT:])
     for transport, port, direction, packets, size in summary["services"]:
         name = services.get((transport, port), "unknown")
         _count(counted, (transport, port, direction, name), packets, size)
     dropped = {
         interface: sniff.dropped.get(interface, 0) + summary["dropped"].get(interface, 0)
         for interface in sorted({*sniff.dropped, *summary["dropped"]})
+        if interface in kept or interface in summary["dropped"]
     }
     heard = {address: (mac, vendor) for address, mac, vendor, *_ in summary.get("heard", ())}
     heard |= {address: (mac, vendor) for address, mac, vendor in summary["neighbours"]}
@@ -172,7 +177,7 @@ def add(sniff: Sniff, summary: Summary, services: Mapping[tuple[str, int], str])
     return replace(
         sniff,
         seconds=summary["seconds"],
-        protocols=protocols,
+        protocols={k: v for k, v in protocols.items() if k[0] in kept},
         # Of ports that are no longer open the counters end, as their other series do.
         services={k: v for k, v in counted.items() if services.get((k[0], k[1])) == k[3]},
         dropped=dropped,
@@ -310,7 +315,7 @@ def facts(sniff: Sniff) -> Iterable[Facts]:
             # To the hour: the very same facts are written seldom.
             Fact(
                 f"{transport}/{port}",
-                {"speaks": sniff.spoken.get((transport, port), ("", ""))[0]},
+                {"speaks": sniff.spoken.get((transport, port), ("unknown", ""))[0]},
                 {"last": at - at % 3600},
             )
             for (transport, port), at in sorted(sniff.used.items())

@@ -449,19 +449,19 @@ ATTACKS: dict[str, tuple[list[Any], str, dict[str, Any]]] = {
     ),
     "FTP": (
         connection(PEER, OWN, 21, (True, b"220 x FTP\r\n"), (False, b"USER me\r\n"), (False, b"PASS secret\r\n")),
-        f"cleartext_credentials {OWN} tcp/21", {"protocol": "ftp"},
+        f"cleartext_credentials {OWN} tcp/21", {"protocol": "ftp", "client": PEER},
     ),
     "HTTP Basic": (
         connection(PEER, OWN, 80, (False, b"GET / HTTP/1.1\r\nAuthorization: Basic c2VjcmV0\r\n\r\n")),
-        f"cleartext_credentials {OWN} tcp/80", {"protocol": "http"},
+        f"cleartext_credentials {OWN} tcp/80", {"protocol": "http", "client": PEER},
     ),
     "LDAP bind": (
         connection(PEER, OWN, 389, (False, bytes.fromhex("301302010160 0e020103040463 6e3d788003736563".replace(" ", "")) + b"re")),
-        f"cleartext_credentials {OWN} tcp/389", {"protocol": "ldap"},
+        f"cleartext_credentials {OWN} tcp/389", {"protocol": "ldap", "client": PEER},
     ),
     "telnet": (
         connection(OWN, PEER, 23, (True, b"\xff\xfd\x18"), (True, b"Password: ")),
-        f"cleartext_credentials {PEER} tcp/23", {"protocol": "telnet"},
+        f"cleartext_credentials {PEER} tcp/23", {"protocol": "telnet", "client": OWN},
     ),
     "iodine": (
         [query(f"{n:06d}{'a1b2c3d4e5' * 5}.t.example.org") for n in range(150)],

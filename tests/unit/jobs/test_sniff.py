@@ -91,6 +91,19 @@ def test_neighbours_are_bounded_and_the_last_heard_stay() -> None:
     assert list(seen.neighbours)[-1] == "10.2.3.231"
 
 
+def test_interfaces_that_come_and_go_are_bounded_and_the_last_heard_stay() -> None:
+    """A year of ppp and veth, each with a new name; what was there all the time loses nothing."""
+    seen = NOTHING
+    for number in range(1500):
+        rows = [["eth0", "tcp", 1, 60], [f"veth{number}", "tcp", 1, 60]]
+        seen = sniff.add(seen, summary(protocols=rows, dropped={f"veth{number}": 1}), {})
+
+    assert seen.protocols["eth0", "tcp"] == (1500, 90_000)
+    assert len({name for name, _ in seen.protocols}) == 1024
+    assert ("veth1499", "tcp") in seen.protocols
+    assert len(seen.dropped) <= 1024
+
+
 def test_windows_as_metrics() -> None:
     """Every family of the job, by hand-checked numbers."""
     assert series_of(sniff.families(SNIFF)) == [
