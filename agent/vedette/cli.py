@@ -331,6 +331,9 @@ def _scan(given: argparse.Namespace, settings: Any) -> int:
         options = replace(
             options, networks=tuple(networks), this_host=False, allow_public=given.allow_public
         )
+        # Whoever writes ports beside a target means the target's.
+        if "scan.tcp_ports" in _flags(given):
+            options = replace(options, network_tcp_ports=options.tcp_ports)
     scan = _scanned(settings, options)
     if given.format == "json":
         from vedette.publish.inventory import scan_as_json  # noqa: PLC0415

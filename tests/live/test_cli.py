@@ -42,6 +42,7 @@ def test_scan_of_a_listed_host_prints_json(yard: Yard, tmp_path: Path) -> None:
         21: ("ftp", ""), 22: ("ssh", ""),
     }  # fmt: skip
     assert "--max-rate 1000" in done.stderr  # one is careful with what others share
+    assert "-p 20-30" in done.stderr  # not the 1,000 most common
 
 
 @pytest.mark.parametrize(
