@@ -94,6 +94,7 @@ def taken(packet: Any, interface: int = 3, link_type: int = 1) -> int:
         (UDP(sport=53, dport=40000) / b"x", DATAGRAM),
         (UDP(sport=40000, dport=443) / b"\xc3\0\0\0\1", DATAGRAM),
         (UDP(sport=443, dport=40000) / b"\x43\0\0\0\1", NOTHING),
+        (UDP(sport=53, dport=443) / b"SSH-", DATAGRAM),
         (UDP(sport=68, dport=67) / b"x", WHO),
         (UDP(sport=547, dport=546) / b"x", WHO),
         (UDP(sport=40000, dport=40001) / b"x", NOTHING),
