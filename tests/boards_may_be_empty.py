@@ -6,6 +6,7 @@ One list for all that look at the boards: everything else must return data from 
 NO_CERTIFICATE = "no service speaks TLS here"
 CALM = "only something wrong fills it"
 QUIET = "a quiet day, on which nothing changed and nobody new was heard"
+MONTH = "needs 30 days of watching"
 _NO_DEADLINE = "nothing that was found has a deadline"
 _ALLOW_LIST = "needs scan.expected_ports"
 _PUBLISHER = "needs a publisher that goes out: push or remote_write"
@@ -47,6 +48,7 @@ MAY_BE_EMPTY: dict[str, dict[str, str]] = {
         "Where did it happen?": QUIET,
         "Who are the busiest peers?": "nobody was talked to in the last window",
         "Who is near?": QUIET,
+        "Whose ports does nobody use?": MONTH,
         "Which interfaces have errors?": CALM,
         "Which interfaces drop packets?": CALM,
     },

@@ -15,7 +15,7 @@ import yaml
 from grafana.alerting.links import measured, panels_of, records
 from grafana.alerting.rules import alerts
 from grafana.promql import names, selectors, substituted
-from tests.boards_may_be_empty import CALM, MAY_BE_EMPTY, NO_CERTIFICATE, QUIET
+from tests.boards_may_be_empty import CALM, MAY_BE_EMPTY, MONTH, NO_CERTIFICATE, QUIET
 from tests.live.netns import wait_for
 from tests.live.receivers import Receiver
 from tests.live.running import FIGURES
@@ -89,7 +89,7 @@ def may_be_empty(question: Question) -> bool:
     metrics = measured(names(question.query), RECORDS)
     return (
         # The other reasons, like a host without an allow-list, are none here.
-        MAY_BE_EMPTY.get(asker, {}).get(asked) in {CALM, NO_CERTIFICATE, QUIET}
+        MAY_BE_EMPTY.get(asker, {}).get(asked) in {CALM, MONTH, NO_CERTIFICATE, QUIET}
         or asked in NEEDS_TIME
         or bool(metrics & set(COMING))
         # Nobody speaks TLS in the small fleet.

@@ -97,7 +97,7 @@ def test_without_privileges_it_says_what_is_missing(agents: dict[str, Agent]) ->
     metrics = agent.wait_for_success("fingerprint", 40)
 
     assert metrics.all("vedette_capability") == {
-        ("capture",): 0, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 0,
+        ("capture",): 0, ("history",): 1, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 0,
     }  # fmt: skip
     assert set(metrics.failures()) == {("sniff", "not_permitted")}
     assert agent.get("/-/ready").status == 200
@@ -119,7 +119,7 @@ def test_with_raw_sockets_alone_it_does_all_but_name_programs(agents: dict[str, 
 
     assert metrics.failures() == {}, agent.events("job failed")
     assert metrics.all("vedette_capability") == {
-        ("capture",): 1, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 1,
+        ("capture",): 1, ("history",): 1, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 1,
     }  # fmt: skip
     lines = [e["argv"] for e in agent.events("nmap")]
     assert all(" -sS " in line and "--privileged" in line for line in lines)

@@ -193,7 +193,7 @@ def test_nothing_failed_on_the_way(agent: Agent) -> None:
 
     assert metrics.failures() == {}, agent.events("job failed")
     assert metrics.all("vedette_capability") == {
-        ("capture",): 1, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 1,
+        ("capture",): 1, ("history",): 1, ("nmap",): 1, ("packages",): 0, ("raw_sockets",): 1,
     }  # fmt: skip
     assert [e for e in agent.events() if e["level"] not in ("info", "debug")] == []
 
