@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,14 +139,18 @@ def test_all_of_an_interface_agrees_with_the_kernel(field: Field, agent: Agent) 
                 seen = now.value("vedette_captured_bytes_total", interface="eth0")
                 return packets - captured(now, "eth0"), size - seen
 
-    before = distance()  # of the time before the capture began
+    def dropped() -> Any:
+        """Of the agent's life: its own scan of all ports is much for a machine that is busy."""
+        return agent.metrics().all("vedette_capture_dropped_packets_total")
+
+    before, lost = distance(), dropped()  # of the time before the capture began, and of its start
     _, size = kernel()
     fetch(peer)
     fetch(peer)
 
     assert distance() == before
     assert kernel()[1] - size > 4 * BIG
-    assert agent.metrics().all("vedette_capture_dropped_packets_total") == {("all",): 0}
+    assert dropped() == lost
 
 
 def test_a_services_traffic_is_counted_by_direction(
