@@ -112,9 +112,7 @@ class Exposition:
                 old = self._parts.get(name)
                 if old is None or old.families is not record.families or old.allowed != allowed:
                     self._parts[name] = self._cut(record.families, allowed, old)
-                    self.dropped[name] += (
-                        sum(map(_size, record.families)) - self._parts[name].series
-                    )
+                    self.dropped[name] += series(record.families) - self._parts[name].series
             self._bodies.clear()
 
     def limit(self, max_series: int) -> None:
@@ -180,6 +178,11 @@ def takes_gzip(accept_encoding: str) -> bool:
 
 def _size(family: Metric) -> int:
     return len(family.samples)
+
+
+def series(families: Iterable[Metric]) -> int:
+    """Return how many series there are."""
+    return sum(map(_size, families))
 
 
 def level_of(sizes: Iterable[int], most: int) -> int:

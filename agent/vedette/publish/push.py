@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client.metrics_core import Metric
 
 from vedette import log
-from vedette.publish.exposition import TEXT, level_of, render
+from vedette.publish.exposition import TEXT, level_of, render, series
 from vedette.publish.options import Profile
 from vedette.publish.options import Push as Options
 from vedette.publish.pace import Pace
@@ -98,11 +98,6 @@ def _first(family: Metric, most: int) -> Metric:
     shown = Metric(family.name, family.documentation, family.type, family.unit)
     shown.samples = family.samples[:most]
     return shown
-
-
-def series(families: Iterable[Metric]) -> int:
-    """Return how many series there are."""
-    return sum(len(family.samples) for family in families)
 
 
 def packed(families: Iterable[Metric]) -> bytes:

@@ -17,11 +17,11 @@ from tests.servers import Talk, answering, dripping, resetting, serving, silent,
 from tests.unit import snapshots
 from vedette import jobs
 from vedette.publish import tally
-from vedette.publish.exposition import TEXT, render
+from vedette.publish.exposition import TEXT, render, series
 from vedette.publish.options import Options as Publish
 from vedette.publish.options import Push as Options
 from vedette.publish.outgoing import Publishers, instance
-from vedette.publish.push import LEAN, LEAN_SERIES, Push, group, select, series
+from vedette.publish.push import LEAN, LEAN_SERIES, Push, group, select
 from vedette.publish.remote import REASONS
 
 MACHINE_ID = "4c4c4544004a4d108052b9c04f4d3433"
