@@ -259,10 +259,14 @@ def _from_where(fix: Fix, known: Package, package: Installed) -> Fix:
     """
     if fix.version and fix.version == _REBUILT.sub("", _with_epoch(package, known)):
         return replace(fix, installed_has_it=True)
-    elsewhere = "esm" in fix.version and "esm" not in package.version
-    if fix.installed_has_it and ":esm-" in known.release and elsewhere:
+    if fix.installed_has_it and ":esm-" in known.release and _is_of_pro(fix, package):
         return replace(fix, installed_has_it=False)
     return fix
+
+
+def _is_of_pro(fix: Fix, package: Installed) -> bool:
+    """Whether a fix is of extended maintenance, and what is installed is not."""
+    return "esm" in fix.version and "esm" not in package.version
 
 
 def _excused_by_distribution(
@@ -290,7 +294,7 @@ def _by_fixes(
     for fix in ordered:
         sure = CHANGELOG if fix.source == "changelog" or one.from_banner else TRACKER
         if fix.state == "fixed":
-            pro = "esm" in fix.version and "esm" not in package.version
+            pro = _is_of_pro(fix, package)
             from_where = " of extended maintenance (Ubuntu Pro)" if pro else ""
             why = f"{where} lacks the fix{from_where}"
             return _affected(cve, sure, why, fix.version, package)
