@@ -84,7 +84,6 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
     # Imported late: it takes a while, and the agent's first line may come meanwhile.
     from vedette.capture.accepted import Accepted  # noqa: PLC0415
     from vedette.capture.accounting import Counter  # noqa: PLC0415
-    from vedette.capture.dissection import by_port  # noqa: PLC0415
     from vedette.capture.makers import Makers  # noqa: PLC0415
     from vedette.capture.ring import Ring  # noqa: PLC0415
     from vedette.capture.telling import Telling  # noqa: PLC0415
@@ -124,12 +123,21 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
         counter.end()
         line = window.as_json(monotonic() - start, arguments.peers, {"all": ring.dropped()})
         with look:
-            line |= dissection.window(window.syns(), window.begun, accepted.take())
+            _learn(line, window, dissection, accepted.take())
         makers.learn([*window.macs(), *(mac for _, mac, *_ in line["heard"])])
         line |= {kind: makers.complete(kind, line[kind]) for kind in ("neighbours", "heard")}
         line["shed"] = telling.shed() if telling else 0
-        line["spoken"] += by_port(line["services"], line["spoken"], time())
         print(json.dumps(line, separators=(",", ":")), flush=True)
+
+
+def _learn(
+    line: dict[str, Any], window: summary.Window, dissection: Any, accepted: int | None
+) -> None:
+    """Add to a window's summary what its frames have told, and end it."""
+    from vedette.capture.dissection import by_port  # noqa: PLC0415
+
+    line |= dissection.window(window.syns(), window.begun, accepted)
+    line["spoken"] += by_port(line["services"], line["spoken"], time())
 
 
 def _dissection(arguments: argparse.Namespace, told: _Told, vendor_of: Callable[[str], str]) -> Any:
@@ -190,7 +198,6 @@ def _or_die(work: Callable[[], None]) -> None:
 def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
     from vedette.capture import scapy_backend  # noqa: PLC0415
     from vedette.capture.accepted import Accepted  # noqa: PLC0415
-    from vedette.capture.dissection import by_port  # noqa: PLC0415
     from vedette.capture.worth import Budget, begins_connection, kind  # noqa: PLC0415
 
     sockets = scapy_backend.Sockets(lambda name: name in told.interfaces)
@@ -211,9 +218,8 @@ def _by_scapy(arguments: argparse.Namespace, told: _Told) -> None:
             if what and budget.allows(monotonic(), what):
                 dissection.packet(name, packet, link_type, frame, size, time())
         line = window.as_json(monotonic() - start, arguments.peers, sockets.dropped(), vendor_of)
-        line |= dissection.window(window.syns(), window.begun, accepted.take())
-        line |= {"shed": budget.shed}
-        line["spoken"] += by_port(line["services"], line["spoken"], time())
+        _learn(line, window, dissection, accepted.take())
+        line["shed"] = budget.shed
         print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
