@@ -124,7 +124,7 @@ class Server:
         self._most_connections = most_connections
         self.deadline_seconds: float = _DEADLINE_SECONDS
         self._guard = guard
-        self.tally = Tally("expose", reasons=_FAILURES.values())
+        self.tally = Tally("expose", reasons=_FAILURES.values(), sends=False)
         self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = Thread(target=self._serve, name="server", daemon=True)

@@ -11,15 +11,20 @@ from vedette.publish.remote import REASONS, Outcome
 
 
 class Tally:
-    """Of one publisher, with the reasons for which it can fail. Thread-safe."""
+    """Of one publisher, with the reasons for which it can fail. Thread-safe.
+
+    sends: whether it goes out, so that samples may wait, and be lost.
+    """
 
     def __init__(
         self,
         publisher: str,
         now: Callable[[], float] = time.time,
         reasons: Iterable[str] = REASONS,
+        *,
+        sends: bool = True,
     ) -> None:
-        self.publisher = publisher
+        self.publisher, self.sends = publisher, sends
         self.attempts = 0
         self.failures = dict.fromkeys(reasons, 0)
         self.last_success: float | None = None
@@ -93,6 +98,7 @@ def families(tallies: Iterable[Tally]) -> Iterable[Metric]:
             failures.add_metric([*name, reason], count)
         if tally.last_success is not None:
             last.add_metric(name, tally.last_success)
-        buffered.add_metric(name, tally.buffered)
-        dropped.add_metric(name, tally.dropped)
+        if tally.sends:
+            buffered.add_metric(name, tally.buffered)
+            dropped.add_metric(name, tally.dropped)
     yield from (attempts, failures, last, buffered, dropped)
