@@ -33,7 +33,7 @@ NETWORK = 80
 
 _BATCH = 4096  # slots at once: what is made of them stays in the processor's cache
 _TOGETHER_SECONDS = 0.02  # at most, so that 50 times a second somebody wakes up
-_ROOM = 0.2  # of the ring
+_ROOM = 0.33  # of the ring
 _NAMES_KEPT = 4096  # interfaces that come and go for years
 
 Words = NDArray[np.uint32]

@@ -3,6 +3,7 @@
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.capture.slots import ETHERNET_TYPE, batch
 from vedette.capture import decode
 from vedette.capture.accounting import Counter
+from vedette.capture.ring import Batch
 from vedette.capture.summary import Window
 
 OWN4, OWN6 = IPv4Address("192.0.2.10").packed, IPv6Address("2001:db8::10").packed
@@ -110,6 +112,30 @@ def test_packets_without_a_link_header_count_as_well(sent: list[bytes]) -> None:
     sent = [packet for packet in sent if packet] or [b"\x45"]
 
     assert told(at_once(sent, TUN))[0] == told(one_by_one(sent, TUN))[0]
+
+
+TAPS = {3: ("eth0", ETHERNET_TYPE), 4: ("tun0", TUN), 5: ("eth1", ETHERNET_TYPE), 6: ("odd", 824)}
+
+
+@given(st.lists(st.tuples(frames, st.sampled_from(list(TAPS))), min_size=1, max_size=30))
+def test_interfaces_whose_packets_alternate_count_as_one_by_one(
+    sent: list[tuple[bytes, int]],
+) -> None:
+    """All interfaces share the ring; each has its kind of link header, or an unknown one."""
+    expected, got, counter = window(), window(), Counter()
+    rows = []
+    for frame, interface in sent:
+        name, link = TAPS[interface]
+        sent_there = frame[14:] or b"\x45" if link == TUN else frame
+        kept = 112 if link == TUN else 126
+        expected.add(name, decode.packet(sent_there[:kept], link), len(sent_there))
+        rows.append(batch([sent_there], link, interface).rows)
+    counter.begin(Window([OWN4, OWN6], {"tcp": [50_000], "udp": [443]}))
+    counter.begin(got)  # what a window before looked for is forgotten
+    counter.add(Batch(np.concatenate(rows)), {index: name for index, (name, _) in TAPS.items()})
+    counter.end()
+
+    assert told(got)[0] == told(expected)[0]
 
 
 def syn(source: bytes, destination: bytes, port: int, flags: int = 2) -> bytes:
