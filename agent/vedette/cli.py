@@ -227,6 +227,7 @@ def _run(given: argparse.Namespace, settings: Any) -> int:
     # garbage already goes first.
     gc.collect()
     gc.freeze()
+    memory.let_go_of_libraries()
     try:
         agent.run(stop, say)
     except AddressInUse as exc:

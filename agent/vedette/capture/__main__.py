@@ -95,14 +95,15 @@ def _by_ring(arguments: argparse.Namespace, told: _Told) -> None:
         with look:
             dissection.frame(name, link_type, frame, size, at)
 
+    gc.freeze()  # what is there now stays: no packet waits for a look at it
+    memory.give_back()  # 3 MiB that importing numpy took
+    memory.let_go_of_libraries()
     telling = None
     if arguments.looks:
         telling = Telling(lambda name: name in told.interfaces, look_at, arguments.looks)
         Thread(target=_or_die, args=(telling.listen,), daemon=True).start()
     ring = Ring(lambda name: name in told.interfaces, arguments.ring_bytes, arguments.snap_bytes)
     counter, accepted = Counter(), Accepted()
-    gc.freeze()  # what is there now stays: no packet waits for a look at it
-    memory.give_back()  # 3 MiB that importing numpy took
     while True:
         start = followed = monotonic()
         used = process_time()
