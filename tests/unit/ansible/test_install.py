@@ -43,6 +43,7 @@ def wheels() -> dict[str, bytes]:
     tiny = {
         "tiny/__init__.py": b"SAID = 'hello'\n",
         "tiny/tests/__init__.py": b"",
+        "vedette/__init__.py": b"",
         f"{about}/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
         f"{about}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{about}/RECORD": b"",
@@ -95,6 +96,8 @@ def test_a_release_is_an_environment_that_is_whole_and_compiled(
     assert not (site / "pip").exists()
     assert list((site / "tiny").glob("__pycache__/*.pyc"))
     assert not list((site / "tiny/tests").glob("__pycache__/*.pyc"))
+    assert not list((site / "tiny").glob("__pycache__/*.opt-2.pyc"))
+    assert len(list((site / "vedette").glob("__pycache__/*.pyc"))) == 2  # with and without -OO
     assert sorted(path.name for path in tmp_path.iterdir()) == ["release", "wheels.tar"]
 
 

@@ -39,6 +39,10 @@ def main() -> None:
         # Here, for the agent may not write there. Half of it all is never run: see IDLE. What else
         # does not compile never runs either, and pip would pass over it too.
         compile_dir(str(release / "lib"), quiet=2, rx=IDLE)
+        # The capture runs without docstrings: it would compile these anew each time it starts.
+        for package in release.glob("lib/python*/site-packages/*"):
+            if package.name in {"vedette", "numpy"}:
+                compile_dir(str(package), quiet=2, rx=IDLE, optimize=2)
         # Else systemd finds no programs here under SELinux: their labels follow from their path.
         if Path("/sys/fs/selinux/enforce").exists():
             run("restorecon", "-R", str(release))
