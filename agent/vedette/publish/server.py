@@ -215,6 +215,9 @@ class Server:
         self._ready.set()
 
     def _answer(self, request: HTTPServerRequest) -> None:
+        if request.path.lower().startswith(("http://", "https://")):
+            # As a proxy is asked, which has to be understood (RFC 9112, 3.2.2).
+            request.path = "/" + request.path.partition("://")[2].partition("/")[2]
         if self._guard is None or self._is_own(request):
             self._give(request, None)
             return

@@ -107,6 +107,8 @@ def ask(address: tuple[str, int], method: str, path: str, **headers: str) -> Res
         ("/metrics?collect[]=x", 200, TEXT, BODY),
         ("/", 200, HTML, b"<p>hello"),
         ("/inventory.json", 200, JSON, b"{}"),
+        ("http://somewhere:8000/metrics?x", 200, TEXT, BODY),
+        ("HTTPS://somewhere", 200, HTML, b"<p>hello"),
         ("/-/ready", 503, PLAIN, b"scan: no snapshot yet\n"),
         ("/broken", 500, PLAIN, b"a bug; the log says more\n"),
         *(
