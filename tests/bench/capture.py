@@ -27,7 +27,9 @@ from tests.bench import _agent, _lab
 
 _SENDS, _HEARS = "bench0", "bench1"
 _OWN = bytes([10, 77, 0, 2])
-_PACKETS = 100_000  # of a file
+_PACKETS = 100_000  # of mixed traffic
+_FORGED = 1_000_000  # SYNs, each of a source of its own
+_FLOOD_SECONDS = 60.0
 _sender = 0  # a process in the sender's namespace
 _SNIFF = """
 import sys, time
@@ -89,8 +91,8 @@ def main() -> None:
     _lab.run(["ip", "link", "set", _HEARS, "up"])
     _move_the_sender()
     mixed, flood = (_lab.DIRECTORY / name for name in ("mixed.pcap", "flood.pcap"))
-    _write(mixed, _mixed)
-    _write(flood, _flood)
+    _write(mixed, _mixed, _PACKETS)
+    _write(flood, _flood, _FORGED)
 
     # What a run takes differs by half from one moment to the next: in turns, many times.
     ours, theirs, alones = [], [], []
@@ -110,6 +112,7 @@ def main() -> None:
     _show(costs, alone, given.loops)
     _show_bounds(flood, given.ring_bytes)
     _show_scrapes(mixed)
+    _show_flooded(mixed, flood)
 
 
 def _quick(seconds: Iterable[float]) -> float:
@@ -347,56 +350,112 @@ def _show_bounds(flood: Path, ring_bytes: int) -> None:
         time.sleep(10)
         idle = (_lab.cpu_seconds(child.pid) - start) / 10
         before = _lab.memory_mib(child.pid)
-        _replay(flood, 20)  # warm: its arrays have their size
+        _replay(flood, 1)  # warm: its arrays have their size
         warm = _lab.memory_mib(child.pid)
-        _replay(flood, 50)
+        _replay(flood, 5)
         time.sleep(1.5)
         after = _lab.memory_mib(child.pid)
         widest = max(len(one["peers"]) for one in summaries)
     rows = [
         ("idle CPU, % of a core", f"{idle * 100:.2f}"),
         ("resident memory idle, MiB", f"{before:.1f}"),
-        ("  in a flood of 100,000 forged sources", f"{warm:.1f}"),
+        (f"  in a flood of {_FORGED:,} forged sources", f"{warm:.1f}"),
         ("  after 5,000,000 more packets of it", f"{after:.1f}"),
         ("peers told, at most", str(widest)),
     ]
     _lab.print_table("The capture process alone", ("", "vedette"), rows)
 
 
-def _show_scrapes(file: Path) -> None:
-    """How fast the agent answers while its capture runs at full rate."""
+@contextmanager
+def _watched_agent() -> Iterator[_agent.Agent]:
+    """The agent, which only captures, on the same interface."""
     with _agent.Agent(
         ("--sniff.include-virtual", "true", "--scan.enabled", "false",
          "--fingerprint.enabled", "false")
     ) as agent:  # fmt: skip
         _lab.wait_for(agent.answers, "the agent does not answer")
         time.sleep(5)
-        sender = subprocess.Popen(  # noqa: S603 - fixed arguments
-            _on_the_sender("tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", "60", str(file)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        taken: list[float] = []
+        yield agent
+
+
+@contextmanager
+def _sending(file: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A sender at top speed, until it is no longer wanted."""
+    sender = subprocess.Popen(  # noqa: S603 - fixed arguments
+        _on_the_sender("tcpreplay", "-q", "-K", "-t", "-i", _SENDS, "--loop", "200", str(file)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield sender
+    finally:
+        sender.terminate()
+        sender.wait()
+
+
+def _show_scrapes(file: Path) -> None:
+    """How fast the agent answers while its capture runs at full rate."""
+    taken: list[float] = []
+    with _watched_agent(), _sending(file) as sender:
         while sender.poll() is None and len(taken) < 400:
             taken.append(_lab.fetch(_agent.PORT, compressed=True)[1] * 1e3)
             time.sleep(0.02)
-        sender.terminate()
-        sender.wait()
-    p99 = statistics.quantiles(taken, n=100, method="inclusive")[98]
     rows = [
         ("scrapes", str(len(taken))),
         ("p50, ms", f"{statistics.median(taken):.2f}"),
-        ("p99, ms", f"{p99:.2f}"),
+        ("p99, ms", f"{_p99(taken):.2f}"),
     ]
     _lab.print_table("Scrapes while capture runs at full rate", ("", "vedette"), rows)
 
 
-def _write(path: Path, frame_of: Any) -> None:
+def _show_flooded(file: Path, flood: Path) -> None:
+    """What a flood of forged sources leaves behind in the agent."""
+    with _watched_agent() as agent:
+        (child,) = (
+            pid for pid, line in _lab.children(agent.child.pid).items() if ".capture" in line
+        )
+
+        def sizes() -> tuple[float, ...]:
+            body, seconds = _lab.fetch(_agent.PORT)
+            taken.append(seconds * 1e3)
+            series = sum(not line.startswith(b"#") for line in body.splitlines())
+            return series, len(body), *map(_lab.memory_mib, (agent.child.pid, child))
+
+        taken: list[float] = []
+        _replay(file, 2)  # what ordinary traffic has of series and memory is no part of it
+        time.sleep(25)
+        before, most = sizes(), sizes()
+        end = time.monotonic() + _FLOOD_SECONDS
+        with _sending(flood) as sender:
+            while time.monotonic() < end and sender.poll() is None:
+                time.sleep(0.2)
+                most = tuple(map(max, most, sizes()))
+        time.sleep(25)
+        after = sizes()
+    rows = [
+        (name, *(format(one, form) for one in values))
+        for name, form, *values in zip(
+            ("series", "/metrics, bytes", "agent, MiB", "capture, MiB"),
+            (",.0f", ",.0f", ".1f", ".1f"), before, most, after, strict=True,
+        )
+    ]  # fmt: skip
+    _lab.print_table(
+        f"{_FLOOD_SECONDS:.0f} s of {_FORGED:,} forged sources; scrapes' p99 {_p99(taken):.1f} ms",
+        ("", "before", "at most", "after"),
+        rows,
+    )
+
+
+def _p99(taken: list[float]) -> float:
+    return statistics.quantiles(taken, n=100, method="inclusive")[98]
+
+
+def _write(path: Path, frame_of: Any, packets: int) -> None:
     """Write a file of packets (pcap, little endian, Ethernet)."""
     chance = random.Random(7)  # noqa: S311 - the same traffic each time
     with path.open("wb") as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1))
-        for number in range(_PACKETS):
+        for number in range(packets):
             frame = frame_of(chance, number).ljust(60, b"\0")
             file.write(
                 struct.pack("<IIII", number // 1000, number % 1000, *[len(frame)] * 2) + frame
@@ -426,10 +485,10 @@ def _mixed(chance: random.Random, _: int) -> bytes:
     return _MACS + b"\x08\x06" + arp
 
 
-def _flood(chance: random.Random, _: int) -> bytes:
-    """A SYN of a forged source."""
+def _flood(chance: random.Random, number: int) -> bytes:
+    """A SYN of a forged source, each time another one."""
     tcp = struct.pack("!HHIIBBHI", chance.randrange(1024, 65_535), 443, 1, 0, 0x50, 2, 100, 0)
-    return _ipv4(6, bytes([11, *chance.randbytes(3)]), tcp)
+    return _ipv4(6, bytes([11, *number.to_bytes(3)]), tcp)
 
 
 def _ipv4(protocol: int, source: bytes, body: bytes) -> bytes:
