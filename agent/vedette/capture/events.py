@@ -18,13 +18,17 @@ class Events:
         self._waiting: list[list[Any]] = []
         self._kinds: Counter[str] = Counter()
 
+    def due(self, kind: str, subject: str, at: float) -> bool:
+        """Return whether this would be told: who has it costly to say why asks first."""
+        last = self._told.get((kind, subject))
+        return (last is None or at - last >= self._cooldown) and self._kinds[kind] < _WAITING
+
     def tell(self, kind: str, subject: str, at: float, **evidence: Any) -> None:
         """Tell this, unless it was told within the cooldown.
 
         subject: whom it is about. evidence: what was seen, with its figures.
         """
-        last = self._told.get((kind, subject))
-        if (last is not None and at - last < self._cooldown) or self._kinds[kind] >= _WAITING:
+        if not self.due(kind, subject, at):
             return
         self._told.put((kind, subject), at)
         self._kinds[kind] += 1

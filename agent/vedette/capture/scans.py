@@ -84,9 +84,11 @@ class Scans:
         if source in self._own():
             return
         pair = destination, transport, port
-        self._fast.use(source, lambda: _Tries(at)).add(pair, at, _FAST_SECONDS)
-        self._slow.use(source, lambda: _Tries(at)).add(pair, at, _SLOW_SECONDS)
-        self._judge(source, at)
+        fast = self._fast.use(source, lambda: _Tries(at))
+        fast.add(pair, at, _FAST_SECONDS)
+        slow = self._slow.use(source, lambda: _Tries(at))
+        slow.add(pair, at, _SLOW_SECONDS)
+        self._judge(source, fast, slow, at)
 
     def answered(self, client: bytes, server: bytes, transport: str, port: int) -> None:
         """A SYN+ACK, or a datagram back."""
@@ -101,18 +103,21 @@ class Scans:
         if target is not None:
             target.spoke += 1
 
-    def _judge(self, source: bytes, at: float) -> None:
-        fast, slow = self._fast.get(source), self._slow.get(source)
+    def _judge(self, source: bytes, fast: _Tries, slow: _Tries, at: float) -> None:
         limits = self._thresholds
-        if fast is not None and not fast.mostly_answered():
+        fewest = min(limits.port_scan_ports, limits.sweep_hosts, limits.slow_scan_ports)
+        if max(len(fast.pairs), len(slow.pairs)) < fewest:
+            return
+        # A scan goes on long after it was told: to go through all its tries for each is in vain.
+        if not self._events.due("port_scan", str(ip_address(source)), at):
+            return
+        if not fast.mostly_answered():
             hosts = {host for host, _, _ in fast.pairs}
             if len(fast.pairs) >= limits.port_scan_ports or len(hosts) >= limits.sweep_hosts:
                 self._tell(source, fast, at, "horizontal" if len(hosts) > 10 else "vertical")  # noqa: PLR2004 - more hosts than that are a network
                 return
-        enough = slow is not None and len(slow.pairs) >= limits.slow_scan_ports
         if (
-            enough
-            and slow is not None
+            len(slow.pairs) >= limits.slow_scan_ports
             and not slow.mostly_answered()
             and at - slow.since > _FAST_SECONDS
         ):

@@ -495,6 +495,17 @@ def test_a_slow_scan_is_seen_over_an_hour() -> None:
     assert told[f"port_scan {PEER}"]["shape"] == "slow"
 
 
+def test_a_scan_that_goes_on_is_told_again_after_the_cooldown() -> None:
+    """Once told, it is not judged at each try; it is not forgotten, either."""
+    host = Host(cooldown_seconds=100.0)
+    told = [
+        host.hears([syn(PEER, OWN, port) for port in range(first, first + 500)]).events()
+        for first in range(1, 20_000, 500)
+    ]
+
+    assert [n for n, events in enumerate(told) if f"port_scan {PEER}" in events] == [0, 20]
+
+
 def test_what_all_packets_say_counts_where_only_some_were_seen() -> None:
     """A flood leaves no budget to look at each SYN."""
     told = Host().events([(ip_address(PEER).packed, 90_000, 1, 5_000)])
