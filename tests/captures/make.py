@@ -98,6 +98,7 @@ def _stacked() -> list[tuple[str, bytes]]:
             for tag in (
                 b"\x89\x26" + bytes(4),  # VN-tag
                 b"\x89\x3f" + bytes(6),  # E-tag
+                b"\x89\x09\1\1\0\1\0\7",  # TrustSec, a security group
                 b"\x88\xe7" + bytes(4) + bytes(_ETHER)[:12],  # provider backbone bridges
                 b"\x89\x03" + bytes(2) + bytes(_ETHER)[:12],  # FabricPath
             )

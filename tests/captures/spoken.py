@@ -55,6 +55,14 @@ SPOKEN = (
     Spoken("rtcp", "rtcp", "udp", 41001, _rtcp()),
     # At ports that say nothing: by their content alone.
     Spoken("tls", "tls", "tcp", 30001, make.HELLO),
+    Spoken(
+        "stun",
+        "stun",
+        "tcp",
+        30037,
+        bytes.fromhex("0014000100002112a442") + bytes(range(12)),
+    ),
+    Spoken("quic", "", "udp", 30038, bytes.fromhex("8000000000010800000000010a1a2a3a")),
     Spoken("http", "http", "tcp", 30002, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"),
     Spoken("http", "http", "tcp", 30003, b"POST  /  HTTP/1.0\r\n\r\n"),
     Spoken(
@@ -200,6 +208,10 @@ SPOKEN = (
     ),
     Spoken("cassandra", "cql", "tcp", 9042, bytes.fromhex("040000000500000000")),
     Spoken("tls", "tls", "tcp", 853, make.HELLO),
+    Spoken("netflow", "cflow", "udp", 4739, struct.pack("!HHIII", 10, 16, 0, 0, 0)),
+    Spoken(
+        "ntp", "ntp", "udp", 123, bytes.fromhex("e30006e80000000000000002") + b"INIT" + bytes(32)
+    ),
     Spoken("bittorrent", "", "udp", 6771, b"BT-SEARCH * HTTP/1.1\r\nPort: 6881\r\n\r\n"),
 )
 

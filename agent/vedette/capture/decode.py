@@ -16,9 +16,9 @@ RAW_IP = frozenset(
 )  # tun, ppp, tunnels: the network header
 
 _IPV4, _IPV6, _ARP, _RARP = 0x0800, 0x86DD, 0x0806, 0x8035
-# Tags before the EtherType, and how far it is to the next one: VLANs; VN- and E-tag; what carries
-# Ethernet in Ethernet: provider backbone bridges and FabricPath.
-_TAGS = {0x8100: 4, 0x88A8: 4, 0x9100: 4, 0x8926: 6, 0x893F: 8, 0x88E7: 18, 0x8903: 16}
+# Tags before the EtherType, and how far it is to the next one: VLANs; VN- and E-tag; TrustSec's of
+# security groups; what carries Ethernet in Ethernet: provider backbone bridges and FabricPath.
+_TAGS = {0x8100: 4, 0x88A8: 4, 0x9100: 4, 0x8926: 6, 0x893F: 8, 0x8909: 8, 0x88E7: 18, 0x8903: 16}
 _MACSEC, _ENCRYPTED, _WITH_CHANNEL = 0x88E5, 0x0C, 0x20
 _MPLS = frozenset({0x8847, 0x8848})
 _PPPOE_SESSION = 0x8864

@@ -38,7 +38,7 @@ def normal(link: int, data: bytes, nested: int = 0) -> Frame:  # noqa: C901, PLR
             return BARE_LINK, data
         case 0 | 108:  # the family in the host's byte order, or the network's; BSD's and Linux's
             family = min(int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big"))
-            return _ethernet(_FAMILIES.get(family, b""), data[4:])
+            return _ethernet(_FAMILIES.get(family, data[2:4]), data[4:])  # AIX: an EtherType
         case 9 | 50 if data[:1] in (b"\x0f", b"\x8f"):  # Cisco's HDLC, on a serial line
             return _cooked(104, data)
         case 9 | 50:

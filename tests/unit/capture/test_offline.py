@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
@@ -196,3 +197,32 @@ def test_neighbours_of_both_families_are_told_with_the_makers_of_their_cards() -
 def test_alpn_stands_beside_the_names_asked_for() -> None:
     """As the client offers it first."""
     assert read(GOOD)["application_protocols"]["tls"]["alpn"] == ["http/1.1"]
+
+
+def test_who_greets_is_told_by_the_server_s_port_and_not_by_the_client_s() -> None:
+    """A client's own port may be any, even one of a mail server's."""
+    welcome = b"220 files.example.org ready\r\n"
+
+    assert classify.content("tcp", welcome, 21, 2525) == "ftp"
+    assert classify.content("tcp", welcome, 2525, 50_000) == "smtp"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_loopback_of_aix_tells_the_network_by_its_ether_type(version: int) -> None:
+    """Where BSD has the family alone, AIX has the interface's kind and an EtherType."""
+    kind, packet = {4: (b"\x08\0", IP()), 6: (b"\x86\xdd", IPv6())}[version]
+    file = make.pcap([b"\x18\0" + kind + bytes(packet / UDP())], 0)
+
+    assert list(read(file)["protocols"]) == ["udp"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        bytes.fromhex("87") + bytes(50),  # a game's, of zeros: no version is offered
+        bytes.fromhex("ffff0000a0005cd998ddf5f3c0a80a6e000002002701"),  # no draft has that number
+    ],
+)
+def test_a_high_bit_and_a_few_zeros_are_no_quic(payload: bytes) -> None:
+    """Every second datagram of chance has the one; a version that is in use decides."""
+    assert classify.content("udp", payload, 50_000, 50_001) == ""

@@ -86,7 +86,7 @@ UDP: dict[str, Callable[[bytes], bool]] = {
     "openvpn": lambda p: len(p) >= 14 and 1 <= p[0] >> 3 <= 10,
     "coap": lambda p: len(p) >= 4 and p[0] >> 6 == 1 and p[0] & 15 <= 8,
     "l2tp": lambda p: len(p) >= 6 and p[1] & 15 in (2, 3),
-    "gtp": lambda p: len(p) >= 8 and p[0] >> 5 in (1, 2),
+    "gtp": lambda p: len(p) >= 8 and p[0] >> 5 in (1, 2) and len(p) - number(p, 2, 2) in (4, 6, 8),
     "vxlan": lambda p: len(p) >= 8 and p[0] & 8 == 8,
     "geneve": lambda p: len(p) >= 8 and p[0] >> 6 == 0,
     "rip": lambda p: len(p) >= 4 and p[0] in (1, 2) and p[1] in (1, 2),

@@ -58,7 +58,9 @@ def rpc(payload: bytes) -> str:
         return "rpc?" if fits else ""
     if number(payload, 8, 4) != 2:
         return ""
-    program = number(payload, 12, 4)
+    program, version = number(payload, 12, 4), number(payload, 16, 4)
     if program == _RPC_NFS:
         return "nfs"
-    return "rpc" if program in _RPC_PROGRAMS or program >= 200000 else ""
+    # Others' programs are any number: a version and a procedure make it one (not NTP's times).
+    made = program >= 200000 and 1 <= version <= 255 and number(payload, 20, 4) <= 255
+    return "rpc" if program in _RPC_PROGRAMS or made else ""

@@ -32,6 +32,7 @@ _TELNET_TEXT = bytes((0, 255, 0x1B, *range(7, 14), *range(0x20, 0x7F)))
 _GIT = re.compile(rb"[0-9a-f]{4}git-(upload|receive)-pack /")
 _REDIS = re.compile(rb"\*\d{1,6}\r\n\$\d{1,9}\r\n|PING\r\n|\+PONG\r\n|-NOAUTH |-ERR ")
 _SMTP_COMMAND = re.compile(rb"(EHLO|HELO|LHLO|MAIL FROM:|RCPT TO:|STARTTLS)", re.IGNORECASE)
+_MAIL = frozenset({25, 465, 587, 2525})
 _ICAP = re.compile(rb"ICAP/1\.\d \d{3}|(REQMOD|RESPMOD|OPTIONS) icap://")
 # What nothing else begins with.
 _STARTS = (
@@ -57,9 +58,10 @@ def _text(p: bytes, ports: frozenset[int]) -> str:
     if _METHODS.match(p) or _HTTP_ANSWER.match(p):
         return "ipp" if b"application/ipp" in p[:2048] else "http"
     if p.startswith((b"220 ", b"220-")):
-        if ports & {25, 465, 587, 2525} or re.search(rb"E?SMTP", p[:200], re.IGNORECASE):
+        server = min(ports)  # the other one may be any, of a mail server's, too
+        if server in _MAIL or re.search(rb"E?SMTP", p[:200], re.IGNORECASE):
             return "smtp"
-        return "ftp" if 21 in ports or re.search(rb"ftp", p[:200], re.IGNORECASE) else ""
+        return "ftp" if server == 21 or re.search(rb"ftp", p[:200], re.IGNORECASE) else ""
     if p.startswith(b"RFB 00"):
         return "vnc"
     if p.startswith(b"@RSYNCD:"):
@@ -150,6 +152,8 @@ def _binary(p: bytes, ports: frozenset[int]) -> str:
             return "oracle"
     if size >= 20 and p[4:8] == b"\x21\x12\xa4\x42" and p[0] < 0x40:
         return "stun"
+    if size >= 22 and p[6:10] == b"\x21\x12\xa4\x42" and number(p, 0, 2) <= size - 2:
+        return "stun"  # behind its length (RFC 4571)
     if size >= 28 and p[0] & 0x80 and (called := rpc(p[4:])):
         if called != "rpc?" or ports & {111, 2049}:
             return "nfs" if called == "rpc?" and 2049 in ports else called.rstrip("?")

@@ -14,11 +14,24 @@ _SIP = re.compile(
 _DHT = re.compile(rb"d1:[aeqr](d2:id20:|li\d+e|d\d)|d1:ad|d1:rd|d2:ip\d:")
 _TFTP = re.compile(rb"\0[\1\2][^\0]{1,255}\0(netascii|octet|mail)\0", re.IGNORECASE)
 _DHCP_COOKIE = b"\x63\x82\x53\x63"
-_QUIC_VERSIONS = frozenset({0, 1, 0x6B3343CF, 0x709A50C4, 0x51474F01})
+# RFC 9000 and 9369; the IETF's drafts; Google's; mvfst's.
+_QUIC_VERSIONS = frozenset(
+    {1, 0x6B3343CF, 0x709A50C4, 0x51474F01, *range(0xFF000001, 0xFF000023),
+     *range(0xFACEB000, 0xFACEB010)}
+)  # fmt: skip
 _RAKNET = bytes.fromhex("00ffff00fefefefefdfdfdfd12345678")
 _GNUTELLA = frozenset({0, 1, 2, 0x30, 0x31, 0x32, 0x40, 0x44, 0x80, 0x81})
 _CLASSIC_STUN = (b"\0\1", b"\1\1", b"\1\x11")
 _STUN_COOKIE = b"\x21\x12\xa4\x42"
+
+
+def _is_quic_version(told: bytes) -> bool:
+    version = number(told, 0, 4)
+    return (
+        version in _QUIC_VERSIONS
+        or version & 0x0F0F0F0F == 0x0A0A0A0A  # reserved, to provoke a negotiation
+        or (told[:1] in (b"Q", b"T") and told[1:].isdigit())
+    )
 
 
 def is_quic(p: bytes) -> bool:
@@ -26,15 +39,11 @@ def is_quic(p: bytes) -> bool:
     if len(p) < 7:
         return False
     if p[0] & 0x80:
-        version = number(p, 1, 4)
-        known = (
-            version in _QUIC_VERSIONS
-            or version >> 8 == 0xFF0000  # drafts of the IETF
-            or version >> 4 == 0xFACEB00  # mvfst
-            or version & 0x0F0F0F0F == 0x0A0A0A0A  # reserved, to provoke a negotiation
-            or (p[1:2] in (b"Q", b"T") and p[2:5].isdigit())
-        )
-        return known and (p[5] <= 20 or p[1:2] == b"Q")
+        if any(p[1:5]):
+            return _is_quic_version(p[1:5]) and (p[5] <= 20 or p[1:2] == b"Q")
+        at = 7 + p[5] + number(p, 6 + p[5], 1)  # a negotiation: all that a server speaks
+        offered = [p[n : n + 4] for n in range(at, len(p), 4)]
+        return any(map(_is_quic_version, offered))
     return bool(
         p[0] & 0x09 in (0x09, 0x01) and len(p) > 13 and p[9:10] == b"Q" and p[10:13].isdigit()
     )
