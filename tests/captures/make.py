@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,7 @@ def ethernet() -> list[tuple[str, bytes]]:
     return _frames(NETWORK, _ETHER) + _stacked()
 
 
+@cache
 def captures() -> list[Capture]:
     """Return them all."""
     frames = ethernet()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.captures import make, spoken
+from vedette.cli import main
 
 pytestmark = pytest.mark.live
 
@@ -46,18 +47,40 @@ def by_tshark(file: Path) -> dict[str, tuple[int, int]]:
     [c for c in make.captures() if c.name != "numbers"],
     ids=lambda capture: capture.name,
 )
-def test_the_counts_are_those_of_tshark(capture: make.Capture, tmp_path: Path) -> None:
+def test_the_counts_are_those_of_tshark(
+    capture: make.Capture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Packets and bytes of every protocol, to the last one."""
     file = tmp_path / f"{capture.name}.pcap"
     file.write_bytes(capture.data)
-    command = [sys.executable, "-m", "vedette", "sniff", "--read", str(file), "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - ourselves
 
-    ours = {n: (c["packets"], c["bytes"]) for n, c in json.loads(done.stdout)["protocols"].items()}
+    status = main(["sniff", "--read", str(file), "--format", "json"])
+
+    told = json.loads(capsys.readouterr().out)
+    assert status == 0
+    ours = {n: (c["packets"], c["bytes"]) for n, c in told["protocols"].items()}
     theirs = by_tshark(file)
 
     assert {n: ours.get(n) for n in COMPARED} == {n: theirs.get(n) for n in COMPARED}
     assert sum(packets for packets, _ in theirs.values()) == sum(p for p, _ in ours.values())
+
+
+def test_the_program_tells_of_a_file_and_of_standard_input_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a process of its own, what it tells above in this one."""
+    (capture,) = (c for c in make.captures() if c.name == "gzipped")
+    file = tmp_path / "gzipped.pcap"
+    file.write_bytes(capture.data)
+    assert main(["sniff", "--read", str(file), "--format", "json"]) == 0
+    told = capsys.readouterr().out
+
+    for name in (str(file), "-"):
+        command = [sys.executable, "-m", "vedette", "sniff", "--read", name, "--format", "json"]
+        done = subprocess.run(  # noqa: S603 - ourselves
+            command, input=capture.data, capture_output=True, check=True, timeout=60
+        )
+        assert json.loads(done.stdout) == json.loads(told)
 
 
 def test_the_flows_are_called_as_tshark_calls_them(tmp_path: Path) -> None:
