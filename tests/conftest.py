@@ -33,10 +33,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHost:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits: the units fill the gaps."""
+    """Begin with what waits, then with what takes long: the units fill the gaps."""
     root = Path(__file__).parent.parent
     for item in items:
         file = item.path.relative_to(root).as_posix()
         if "started" in getattr(item, "fixturenames", ()) and file not in SHARE_THE_FIELD:
             raise pytest.UsageError(f"{file} belongs to SHARE_THE_FIELD in tests/conftest.py")
-    items.sort(key=lambda item: item.get_closest_marker("live") is None)
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("live") is None,
+            item.path.parent.name != "evaluation",
+        )
+    )
