@@ -200,7 +200,12 @@ def test_a_full_disk_leaves_the_old_base(tmp_path: Path, command: str) -> None:
 
     done = subprocess.run(  # noqa: S603 - ourselves
         [sys.executable, "-m", "vedette", "knowledge", command, "--feed", feed, *output],
-        env={**os.environ, "PYTHONPATH": "agent", "VEDETTE_SCAN__KNOWLEDGE_FILE": str(target)},
+        env={
+            **os.environ,
+            "PYTHONPATH": "agent",
+            "VEDETTE_SCAN__KNOWLEDGE_FILE": str(target),
+            "PYTHONDONTWRITEBYTECODE": "1",  # Python keeps what it could write of it, for all others
+        },
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
         capture_output=True,
         text=True,
