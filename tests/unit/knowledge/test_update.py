@@ -204,7 +204,7 @@ def test_a_full_disk_leaves_the_old_base(tmp_path: Path, command: str) -> None:
             **os.environ,
             "PYTHONPATH": "agent",
             "VEDETTE_SCAN__KNOWLEDGE_FILE": str(target),
-            "PYTHONDONTWRITEBYTECODE": "1",  # Python keeps what it could write of it, for all others
+            "PYTHONDONTWRITEBYTECODE": "1",  # of which it would keep as much as it may write
         },
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
         capture_output=True,
