@@ -1,6 +1,7 @@
 """Hosts of our own to test on: network namespaces joined by a cable, and nothing left of them."""
 
 import ctypes
+import fcntl
 import os
 import re
 import shutil
@@ -175,6 +176,12 @@ def _kill(pids: set[int]) -> None:
 
 def remove_leftovers() -> None:
     """Remove what a run of these tests that was killed could not remove itself."""
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another of the tests' processes may be about to
+        _remove_leftovers()
+
+
+def _remove_leftovers() -> None:
     for line in output(["ip", "netns", "list"]).splitlines():
         name = line.split(" ")[0]
         if _is_left(name):
