@@ -1,15 +1,19 @@
 """`vedette sniff --read` beside tshark, on captures of our own making: the counts are the same."""
 
+import io
 import json
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.captures import make, spoken
-from vedette.cli import main
+from vedette.capture import makers, offline
+from vedette.jobs import sniff
+from vedette.thresholds import Thresholds
 
 pytestmark = pytest.mark.live
 
@@ -17,6 +21,11 @@ pytestmark = pytest.mark.live
 NAMES = {"ip": "ipv4-in-ip", "ipv6": "ipv6-in-ip"}
 EXTENSIONS = {"ipv6.hopopts", "ipv6.fraghdr", "ipv6.routing", "ipv6.dstopts"}
 COMPARED = frozenset({"tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "arp", "ipv6-in-ip"})
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """Return what the program tells of a capture, its settings being the defaults."""
+    return offline.read(io.BytesIO(data), sniff.Options().peers, Thresholds(), makers.look_up)
 
 
 def by_tshark(file: Path) -> dict[str, tuple[int, int]]:
@@ -47,40 +56,30 @@ def by_tshark(file: Path) -> dict[str, tuple[int, int]]:
     [c for c in make.captures() if c.name != "numbers"],
     ids=lambda capture: capture.name,
 )
-def test_the_counts_are_those_of_tshark(
-    capture: make.Capture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_counts_are_those_of_tshark(capture: make.Capture, tmp_path: Path) -> None:
     """Packets and bytes of every protocol, to the last one."""
     file = tmp_path / f"{capture.name}.pcap"
     file.write_bytes(capture.data)
 
-    status = main(["sniff", "--read", str(file), "--format", "json"])
-
-    told = json.loads(capsys.readouterr().out)
-    assert status == 0
-    ours = {n: (c["packets"], c["bytes"]) for n, c in told["protocols"].items()}
+    ours = {n: (c["packets"], c["bytes"]) for n, c in read(capture.data)["protocols"].items()}
     theirs = by_tshark(file)
 
     assert {n: ours.get(n) for n in COMPARED} == {n: theirs.get(n) for n in COMPARED}
     assert sum(packets for packets, _ in theirs.values()) == sum(p for p, _ in ours.values())
 
 
-def test_the_program_tells_of_a_file_and_of_standard_input_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As a process of its own, what it tells above in this one."""
+def test_the_program_tells_of_a_file_and_of_standard_input_the_same(tmp_path: Path) -> None:
+    """Which is what is compared above."""
     (capture,) = (c for c in make.captures() if c.name == "gzipped")
     file = tmp_path / "gzipped.pcap"
     file.write_bytes(capture.data)
-    assert main(["sniff", "--read", str(file), "--format", "json"]) == 0
-    told = capsys.readouterr().out
 
     for name in (str(file), "-"):
         command = [sys.executable, "-m", "vedette", "sniff", "--read", name, "--format", "json"]
         done = subprocess.run(  # noqa: S603 - ourselves
             command, input=capture.data, capture_output=True, check=True, timeout=60
         )
-        assert json.loads(done.stdout) == json.loads(told)
+        assert json.loads(done.stdout) == json.loads(json.dumps(read(capture.data)))
 
 
 def test_the_flows_are_called_as_tshark_calls_them(tmp_path: Path) -> None:
