@@ -167,6 +167,13 @@ SPOKEN = (
     ),
     Spoken("wireguard", "wg", "udp", 30033, b"\1\0\0\0" + bytes(144)),
     Spoken("dcerpc", "dcerpc", "udp", 30034, b"\4\0\x01\0" + bytes(76)),
+    Spoken(
+        "ssdp",
+        "",
+        "udp",
+        30039,
+        b"HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=9\r\nST: upnp:all\r\n\r\n",
+    ),
     Spoken("ssdp", "", "udp", 30035, b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n"),
     Spoken("dns", "dns", "udp", 30036, _dns(b"\x03www\x07example\x03org")),
     # At their own.
@@ -197,6 +204,7 @@ SPOKEN = (
     ),
     Spoken("ftp", "ftp", "tcp", 21, b"USER me\r\n"),
     Spoken("pop3", "pop", "tcp", 110, b"CAPA\r\n"),
+    Spoken("irc", "irc", "tcp", 6667, b"STARTTLS\r\n"),
     Spoken("imap", "imap", "tcp", 143, b"a1 CAPABILITY\r\n"),
     Spoken("memcached", "memcache", "tcp", 11211, b"get key\r\n"),
     Spoken(

@@ -31,7 +31,7 @@ _TELNET = re.compile(
 _TELNET_TEXT = bytes((0, 255, 0x1B, *range(7, 14), *range(0x20, 0x7F)))
 _GIT = re.compile(rb"[0-9a-f]{4}git-(upload|receive)-pack /")
 _REDIS = re.compile(rb"\*\d{1,6}\r\n\$\d{1,9}\r\n|PING\r\n|\+PONG\r\n|-NOAUTH |-ERR ")
-_SMTP_COMMAND = re.compile(rb"(EHLO|HELO|LHLO|MAIL FROM:|RCPT TO:|STARTTLS)", re.IGNORECASE)
+_SMTP_COMMAND = re.compile(rb"(EHLO|HELO|LHLO|MAIL FROM:|RCPT TO:)", re.IGNORECASE)
 _MAIL = frozenset({25, 465, 587, 2525})
 _ICAP = re.compile(rb"ICAP/1\.\d \d{3}|(REQMOD|RESPMOD|OPTIONS) icap://")
 # What nothing else begins with.

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from vedette.capture.classify import dns, expected, media
 from vedette.capture.classify.shapes import ber, is_kerberos, is_ldap, number, rpc
 
-_SSDP = re.compile(rb"(M-SEARCH|NOTIFY) \* HTTP/1\.[01]\r?\n")
+# Requests, and what a device answers, from whatever port, to the port that asked.
+_SSDP = re.compile(
+    rb"(M-SEARCH|NOTIFY) \* HTTP/1\.[01]\r?\n|HTTP/1\.[01] 200 [^\0]*?\n(ST|USN) *:", re.IGNORECASE
+)
 _SIP = re.compile(
     rb"SIP/2\.0 \d{3}|(INVITE|REGISTER|ACK|BYE|CANCEL|OPTIONS|SUBSCRIBE|NOTIFY|MESSAGE|INFO|PRACK"
     rb"|UPDATE|REFER|PUBLISH) (sips?|tel):"
@@ -70,7 +73,7 @@ def speaks(p: bytes, ports: frozenset[int], usual: Sequence[str]) -> str:
         return "dhcp"
     if size >= 20 and p[4:8] == _STUN_COOKIE and p[0] < 0x40 and number(p, 2, 2) == size - 20:
         return "stun"
-    if _SSDP.match(p) or (1900 in ports and p.startswith(b"HTTP/1.1 200")):
+    if _SSDP.match(p):
         return "ssdp"
     if _SIP.match(p):
         return "sip"
