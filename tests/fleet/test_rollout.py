@@ -248,6 +248,7 @@ def test_from_nothing_to_a_fleet(
     assert machines["web1"].exec("stat", "-c", "%a %U %G", "/etc/vedette/config.yaml").strip() == (
         "640 root vedette"
     )
+    assert machines["web1"].exec("sh", "-lc", "vedette --version").strip() == "vedette 1.0.0"
 
 
 def test_no_secret_is_shown_or_readable(rolled_out: Played, machines: dict[str, Machine]) -> None:

@@ -1,12 +1,12 @@
 """Print, as JSON, what a host has: which wheels it takes, room, the time, what is there and runs.
 
-probe.py NOW ROOT ETC SYSTEMD UNIT...: the controller's time, the directories of the agent, of its
-configuration and of units, and the units that should run. Says
+probe.py NOW ROOT ETC SYSTEMD COMMAND UNIT...: the controller's time, the directories of the agent, of
+its configuration and of units, the link to its program, and the units that should run. Says
 
 releases   {name: SHA-256 of its requirements, "" if it is not whole}
 bases      of vulnerabilities
 running    the release that the link `current` names, or ""
-prepared   whether its user and its directories are there as they should be
+prepared   whether its user, its directories and the link are there as they should be
 stale      whether a file that the agent reads when it starts is newer than its start
 idle       the units that do not run, or would not after a reboot
 """
@@ -38,16 +38,19 @@ def digest(release: Path) -> str:
     return hashlib.sha256(made_of.read_bytes()).hexdigest() if made_of.exists() else ""
 
 
-def is_prepared(root: Path) -> bool:
+def is_prepared(root: Path, command: Path) -> bool:
     """Whether tasks/prepare.yml would change nothing."""
     try:
         user, group = pwd.getpwnam("vedette"), grp.getgrnam("vedette")
         looks = [path.stat() for path in (root, root / "releases", root / "knowledge")]
+        leads_to = os.readlink(command)
     except (KeyError, OSError):
         return False
     account = (user.pw_gid, user.pw_dir, user.pw_shell)
-    return account == (group.gr_gid, "/nonexistent", "/usr/sbin/nologin") and all(
-        (one.st_uid, one.st_gid, one.st_mode & 0o7777) == (0, 0, 0o755) for one in looks
+    return (
+        account == (group.gr_gid, "/nonexistent", "/usr/sbin/nologin")
+        and all((one.st_uid, one.st_gid, one.st_mode & 0o7777) == (0, 0, 0o755) for one in looks)
+        and leads_to == str(root / "current/bin/vedette")
     )
 
 
@@ -85,7 +88,7 @@ def idle(units: List[str]) -> List[str]:  # noqa: UP006
 
 
 off_seconds = time.time() - float(sys.argv[1])  # at once: with many hosts, much later is too late
-root, etc, systemd = map(Path, sys.argv[2:5])
+root, etc, systemd, command = map(Path, sys.argv[2:6])
 current = root / "current"
 room = os.statvfs("/opt" if Path("/opt").is_dir() else "/")
 print(
@@ -101,9 +104,9 @@ print(
                 name: digest(root / "releases" / name) for name in names(root / "releases")
             },
             "bases": names(root / "knowledge"),
-            "prepared": is_prepared(root),
+            "prepared": is_prepared(root, command),
             "stale": is_stale(root, etc, systemd),
-            "idle": idle(sys.argv[5:]),
+            "idle": idle(sys.argv[6:]),
         }
     )
 )
