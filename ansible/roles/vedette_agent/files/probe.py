@@ -1,7 +1,7 @@
 """Print, as JSON, what a host has: which wheels it takes, room, the time, what is there and runs.
 
-probe.py NOW ROOT ETC SYSTEMD COMMAND UNIT...: the controller's time, the directories of the agent, of
-its configuration and of units, the link to its program, and the units that should run. Says
+probe.py NOW ROOT ETC SYSTEMD COMMAND UNIT...: the controller's time, the directories of the agent,
+of its configuration and of units, the link to its program, and the units that should run. Says
 
 releases   {name: SHA-256 of its requirements, "" if it is not whole}
 bases      of vulnerabilities
@@ -43,7 +43,7 @@ def is_prepared(root: Path, command: Path) -> bool:
     try:
         user, group = pwd.getpwnam("vedette"), grp.getgrnam("vedette")
         looks = [path.stat() for path in (root, root / "releases", root / "knowledge")]
-        leads_to = os.readlink(command)
+        leads_to = os.readlink(command)  # noqa: PTH115 - Path's is new in 3.9
     except (KeyError, OSError):
         return False
     account = (user.pw_gid, user.pw_dir, user.pw_shell)
