@@ -74,8 +74,10 @@ def _knowledge_families(scan: Scan) -> Iterable[Metric]:
         "reason",
     )
     counts = Counter(one["reason"] for port in scan.ports for one in port.risk["suppressed"])
+    usual = match.SUPPRESSIONS[0]  # stands there also for none at all
     for reason in match.SUPPRESSIONS:
-        suppressed.add_metric([reason], counts[reason])
+        if counts[reason] or reason == usual:
+            suppressed.add_metric([reason], counts[reason])
     yield from (built, records, suppressed)
 
 
