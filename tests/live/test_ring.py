@@ -63,7 +63,32 @@ def test_it_reads_on_at_the_end_of_the_ring(
     send(own, 30)
 
     assert (taken(reader), pauses) == (10, [])
-    assert (taken(reader), len(pauses)) == (20, 1)
+    assert (taken(reader), len(pauses)) == (20, 2)  # a rest in two parts
+    assert reader.dropped() == 0
+
+
+@pytest.mark.parametrize(("meanwhile", "rests"), [(10, 2), (2000, 1)])
+def test_a_burst_ends_the_rest(
+    opened: tuple[Ring, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: int,
+    rests: int,
+) -> None:
+    """A rest as long as little traffic allows would let the beginning of a burst overflow."""
+    reader, own = opened
+    rested: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        rested.append(seconds)
+        send(own, meanwhile if len(rested) == 1 else 0)
+
+    monkeypatch.setattr("vedette.capture.ring.time.sleep", sleep)
+    send(own, 1)
+    assert (taken(reader), rested) == (1, [])  # it has rested for long
+    send(own, 1)
+
+    assert taken(reader) == 1 + meanwhile
+    assert len(rested) == rests
     assert reader.dropped() == 0
 
 
