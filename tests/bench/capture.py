@@ -59,7 +59,7 @@ _STREAM_NEEDS = Path(__file__).with_name("requirements-nfstream.txt")
 
 @dataclass(slots=True)
 class Cost:
-    """Of one program: packets, seconds of the machine beyond sending, its own of them, MiB."""
+    """Of one program: packets, seconds of the machine with sending, its own of them, MiB."""
 
     sent: int
     accounted: int
@@ -100,16 +100,15 @@ def main() -> None:
         alones.append(_replay(mixed, given.loops)[1])
         ours.append(_vedette(mixed, given.loops, given.ring_bytes))
         theirs.append(_tcpdump(mixed, given.loops))
-    alone = _quick(alones)
     costs = {
-        "vedette": _together(ours, alone),
-        "tcpdump": _together(theirs, alone),
-        "V3, struct": _blocks(mixed, given.loops, alone, 2 * given.ring_bytes),
-        "scapy": _scapy(mixed, given.loops, alone),
+        "vedette": _together(ours),
+        "tcpdump": _together(theirs),
+        "V3, struct": _blocks(mixed, given.loops, 2 * given.ring_bytes),
+        "scapy": _scapy(mixed, given.loops),
     }
     if nfstream is not None:
-        costs["nfstream"] = _nfstream(nfstream, mixed, given.loops, alone)
-    _show(costs, alone, given.loops)
+        costs["nfstream"] = _nfstream(nfstream, mixed, given.loops)
+    _show(costs, _quick(alones), given.loops)
     _show_bounds(flood, given.ring_bytes)
     _show_scrapes(mixed)
     _show_flooded(mixed, flood)
@@ -120,14 +119,14 @@ def _quick(seconds: Iterable[float]) -> float:
     return statistics.quantiles(seconds, n=4, method="inclusive")[0]
 
 
-def _together(costs: list[Cost], alone: float) -> Cost:
-    """Return several runs as one, their seconds those of a quick one without sending."""
+def _together(costs: list[Cost]) -> Cost:
+    """Return several runs as one, their seconds those of a quick one."""
     runs = len(costs)
     return Cost(
         sent=sum(one.sent for one in costs),
         accounted=sum(one.accounted for one in costs),
         dropped=sum(one.dropped or 0 for one in costs),
-        seconds=runs * (_quick(one.seconds for one in costs) - alone),
+        seconds=runs * _quick(one.seconds for one in costs),
         memory=max(one.memory for one in costs),
         rate=statistics.median(one.rate for one in costs),
         own=runs * _quick(one.own or 0 for one in costs),
@@ -181,7 +180,7 @@ def _tcpdump(file: Path, loops: int) -> Cost:
     return Cost(sent, captured, lost, busy, memory, rate, own)
 
 
-def _blocks(file: Path, loops: int, alone: float, ring_bytes: int) -> Cost:
+def _blocks(file: Path, loops: int, ring_bytes: int) -> Cost:
     seconds = 3 * loops * _PACKETS / 250_000
     child = subprocess.Popen(  # noqa: S603 - ours
         [sys.executable, "-m", "tests.bench._tpacket3", _HEARS, str(seconds), str(ring_bytes)],
@@ -196,10 +195,10 @@ def _blocks(file: Path, loops: int, alone: float, ring_bytes: int) -> Cost:
     accounted, lost = map(int, child.stdout.readline().split())
     busy = _busy_seconds() - start
     child.wait()
-    return Cost(sent, accounted, lost, busy - alone, memory, rate)
+    return Cost(sent, accounted, lost, busy, memory, rate)
 
 
-def _scapy(file: Path, loops: int, alone: float) -> Cost:
+def _scapy(file: Path, loops: int) -> Cost:
     child = subprocess.Popen(  # noqa: S603 - the text above
         [sys.executable, "-c", _SNIFF, _HEARS, "8"], stdout=subprocess.PIPE, text=True
     )
@@ -212,7 +211,7 @@ def _scapy(file: Path, loops: int, alone: float) -> Cost:
     accounted = int(child.stdout.readline())
     busy = _busy_seconds() - start
     child.wait()
-    return Cost(sent, accounted, None, busy - alone, memory, rate)
+    return Cost(sent, accounted, None, busy, memory, rate)
 
 
 def _install_nfstream() -> Path:
@@ -226,7 +225,7 @@ def _install_nfstream() -> Path:
     return python
 
 
-def _nfstream(python: Path, file: Path, loops: int, alone: float) -> Cost:
+def _nfstream(python: Path, file: Path, loops: int) -> Cost:
     """Two processes: one meters, the other hands flows over."""
     child = subprocess.Popen(  # noqa: S603 - the text above
         [python, "-u", "-c", _STREAM, _HEARS], stdout=subprocess.PIPE, text=True,
@@ -245,7 +244,7 @@ def _nfstream(python: Path, file: Path, loops: int, alone: float) -> Cost:
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     lost = told["packets_dropped_filtered_by_kernel"]
-    return Cost(sent, told["packets_processed"], lost, busy - alone, memory, rate)
+    return Cost(sent, told["packets_processed"], lost, busy, memory, rate)
 
 
 @contextmanager
@@ -310,8 +309,12 @@ def _busy_seconds() -> float:
 def _show(costs: dict[str, Cost], alone: float, loops: int) -> None:
     tcpdump = costs["tcpdump"]
 
-    def per_million(cost: Cost) -> float:
-        return cost.seconds / max(1, cost.accounted) * 1e6
+    def per_million(seconds: float, cost: Cost) -> float:
+        return seconds / max(1, cost.accounted) * 1e6
+
+    def beyond_sending(cost: Cost) -> float:
+        runs = cost.sent / (loops * _PACKETS)
+        return per_million(cost.seconds - runs * alone, cost)
 
     def row(text: str, form: str, of: Callable[[Cost], float | None]) -> tuple[str, ...]:
         values = [of(cost) for cost in costs.values()]
@@ -321,7 +324,7 @@ def _show(costs: dict[str, Cost], alone: float, loops: int) -> None:
         return None if cost.dropped is None else cost.sent - cost.accounted - cost.dropped
 
     def own(cost: Cost) -> float | None:
-        return None if cost.own is None else cost.own / max(1, cost.accounted) * 1e6
+        return None if cost.own is None else per_million(cost.own, cost)
 
     rows = [
         row("packets sent", ",", lambda c: c.sent),
@@ -329,8 +332,8 @@ def _show(costs: dict[str, Cost], alone: float, loops: int) -> None:
         row("accounted for", ",", lambda c: c.accounted),
         row("dropped by the kernel", ",", lambda c: c.dropped),
         row("neither", ",", neither),
-        row("CPU seconds per million, machine-wide", ".2f", per_million),
-        row("  to tcpdump's", ".2f", lambda c: per_million(c) / per_million(tcpdump)),
+        row("CPU seconds per million, machine-wide", ".2f", beyond_sending),
+        row("  to tcpdump's", ".2f", lambda c: beyond_sending(c) / beyond_sending(tcpdump)),
         row("  of the program itself", ".2f", own),
         row("resident memory, MiB", ".1f", lambda c: c.memory),
     ]

@@ -32,7 +32,7 @@ STATUS, LENGTH, CAPTURED, OFFSETS, PROTOCOL, INTERFACE, HARDWARE = 0, 1, 2, 3, 8
 NETWORK = 80
 
 _BATCH = 4096  # slots at once: what is made of them stays in the processor's cache
-_TOGETHER_SECONDS = 0.02  # at most, so that 50 times a second somebody wakes up
+_TOGETHER_SECONDS = 0.02  # at most, so that 50 times a second a batch is counted
 _ROOM = 0.33  # of the ring
 _NAMES_KEPT = 4096  # interfaces that come and go for years
 
